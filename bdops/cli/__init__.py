@@ -1,0 +1,1 @@
+"""Typer alone: parse, call one function, hand the result to render. One module a component."""

@@ -1,0 +1,1 @@
+"""One folder a component: how to read it, what its checks are, what is particular to it."""

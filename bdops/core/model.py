@@ -1,0 +1,157 @@
+"""What an operator runs where: clusters, hosts, components and instances, frozen.
+
+The inventory builds these from YAML; everything else only reads them. An instance is one server process of
+a component on a host. Its name is `cluster/component/host`, with `/process` after it where a component
+runs several processes on one host (`prod/hdfs/node1/namenode`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """Where a secret is to be had; its value is read at use by `bdops.hosts.secrets.reveal`, never kept.
+
+    Exactly one of the fields is set. `command` is an argv whose standard output, less one trailing
+    newline, is the secret. `keyring` is `service/user`.
+    """
+
+    file: str | None = None
+    env: str | None = None
+    keyring: str | None = None
+    command: tuple[str, ...] | None = None
+
+    def __str__(self) -> str:
+        if self.command is not None:
+            return f"command {self.command[0]}"
+        for kind in ("file", "env", "keyring"):
+            value = getattr(self, kind)
+            if value is not None:
+                return f"{kind} {value}"
+        return "nowhere"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ssh:
+    """How a host is reached. `jump` is a `user@host:port`, or the name of another host of the cluster."""
+
+    user: str | None = None
+    port: int = 22
+    keys: tuple[str, ...] = ()
+    password: SecretRef | None = None
+    jump: str | None = None
+    known_hosts: str = "~/.ssh/known_hosts"
+    agent: bool = True
+    connect_timeout_s: float = 5.0
+
+
+ServiceManagerName = Literal["systemd", "supervisord", "commands"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The service manager's handle of one instance.
+
+    `unit` is a systemd unit or a supervisord program. `config` is supervisord's configuration file on the
+    host. For plain commands each of `start`, `stop` and `status` is an argv; `status` exits 0 when running.
+    """
+
+    manager: ServiceManagerName = "systemd"
+    unit: str | None = None
+    config: str | None = None
+    supervisorctl: str = "supervisorctl"
+    start: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    status: tuple[str, ...] = ()
+    sudo: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A machine. `address` is what clients and ssh connect to; `rack` and `update_domain` are failure domains."""
+
+    name: str
+    address: str
+    rack: str | None = None
+    update_domain: str | None = None
+    ssh: Ssh = Ssh()
+    vars: Mapping[str, Any] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One server process. `settings` is the component's own settings type, all levels of inheritance merged."""
+
+    cluster: str
+    component: str
+    host: Host
+    roles: frozenset[str]
+    settings: Any
+    process: str | None = None
+    service: Service | None = None
+    vars: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        path = f"{self.cluster}/{self.component}/{self.host.name}"
+        return f"{path}/{self.process}" if self.process else path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOverride:
+    """What the inventory says of one check: `limits` maps a threshold's name to (warning, critical)."""
+
+    enabled: bool = True
+    limits: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mute:
+    """Silences findings until a date. `check` and `object` are shell-style patterns; `reason` is printed."""
+
+    check: str
+    reason: str
+    until: datetime
+    object: str = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One component as it runs in one cluster. `settings` are those of the component's level."""
+
+    cluster: str
+    component: str
+    instances: tuple[Instance, ...]
+    settings: Any
+    checks: Mapping[str, CheckOverride] = field(default_factory=dict)
+    mutes: tuple[Mute, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.cluster}/{self.component}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Hosts and what runs on them. `checks` and `mutes` are those of the cluster's level (host checks use them)."""
+
+    name: str
+    hosts: tuple[Host, ...]
+    deployments: tuple[Deployment, ...]
+    checks: Mapping[str, CheckOverride] = field(default_factory=dict)
+    mutes: tuple[Mute, ...] = ()
+    vars: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """Everything that one inventory describes. `source` is the file or folder that it was read from."""
+
+    clusters: tuple[Cluster, ...]
+    source: str

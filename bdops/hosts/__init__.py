@@ -1,0 +1,1 @@
+"""Remote and local hosts: SSH, service managers, secrets."""

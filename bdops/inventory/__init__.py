@@ -1,0 +1,1 @@
+"""YAML to a validated frozen model; selectors; where each value came from."""

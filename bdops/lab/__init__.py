@@ -1,0 +1,1 @@
+"""Real clusters of real servers on this machine, for demos, drills and tests."""
