@@ -197,8 +197,13 @@ def needed_readings(checks: Iterable[Check[Any]], overrides: Mapping[str, CheckO
 
 
 def limits_of(check: Check[Any], override: CheckOverride | None) -> dict[str, Threshold]:
-    """The check's thresholds with the inventory's values in place of the defaults."""
-    given = override.limits if override else {}
+    """The check's thresholds with the inventory's values in place of the defaults.
+
+    A pair that the inventory gives without a name (under "") is the check's only threshold's.
+    """
+    given = dict(override.limits) if override else {}
+    if "" in given and len(check.thresholds) == 1:
+        given[check.thresholds[0].name] = given.pop("")
     return {
         t.name: replace(t, warning=given[t.name][0], critical=given[t.name][1]) if t.name in given else t
         for t in check.thresholds

@@ -1,0 +1,70 @@
+"""The entry point: the only place that turns an error into an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from bdops.errors import BdopsError, ExitCode
+
+if TYPE_CHECKING:
+    from bdops.cli.frame import Session
+
+
+def main() -> None:
+    """Run one command of `sys.argv` and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: list[str]) -> int:
+    """Run one command and return its exit code; every error becomes words on stderr (and JSON on stdout if asked)."""
+    from typer import Abort
+    from typer.exceptions import TyperException
+
+    from bdops.cli.app import root_command
+    from bdops.cli.frame import Session
+    from bdops.render.errors import show_error
+
+    session = Session()
+    try:
+        early = root_command().main(args=argv, prog_name="bdops", standalone_mode=False, obj=session)
+        sys.stdout.flush()
+        return early if isinstance(early, int) else int(session.exit_code)
+    except TyperException as e:
+        context = getattr(e, "ctx", None)
+        where = context.command_path if context else "bdops"
+        error = BdopsError(e.format_message(), code="USAGE", hint=f"see `{where} --help`")
+        show_error(error, session.output, session.command)
+        return _code(session, argv, ExitCode.USAGE)
+    except BdopsError as e:
+        show_error(e, session.output, session.command)
+        return _code(session, argv, e.exit_code)
+    except (KeyboardInterrupt, Abort):
+        show_error(BdopsError("interrupted", code="INTERRUPTED"), session.output, session.command)
+        return _code(session, argv, ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader went away (`| head`): nothing to tell anyone; keep the interpreter from flushing again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(session.exit_code)
+    except Exception as e:
+        if session.verbose >= 2:
+            raise
+        bug = BdopsError(
+            f"a bug of bdops: {type(e).__name__}: {e}",
+            code="BUG",
+            hint="run it again with -vv and report what it prints",
+        )
+        show_error(bug, session.output, session.command)
+        return _code(session, argv, ExitCode.BUG)
+
+
+def _code(session: Session, argv: list[str], code: ExitCode) -> int:
+    """`check` is a monitoring plugin: whatever stops it is UNKNOWN (3) there, a usage error above all."""
+    words = [word for word in argv if not word.startswith("-")]
+    monitoring = session.monitoring or words[:1] == ["check"] or words[1:2] == ["check"]
+    return 3 if monitoring else int(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""`bdops check`: everything, or what a selector names."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bdops.cli import frame
+from bdops.cli.frame import Session
+from bdops.errors import UsageError
+
+app = frame.App(help="Check everything, or what a selector names; a monitoring plugin.")
+
+
+@app.command()
+def check(
+    ctx: typer.Context,
+    selector: frame.SelectorArgument = None,
+    state: frame.StateOption = None,
+    textfile: Annotated[
+        Path | None, typer.Option("--textfile", metavar="FILE", help="Also write a Prometheus textfile, atomically.")
+    ] = None,
+) -> None:
+    """Check everything, or what a selector names; exits 0 ok, 1 warning, 2 critical, 3 unknown.
+
+    Example: bdops check 'prod/kafka,prod/zk' -o nagios
+    """
+    check_and_show(frame.session(ctx), None, selector, state, textfile)
+
+
+def check_and_show(
+    session: Session, component: str | None, selector: str | None, state: Path | None, textfile: Path | None
+) -> None:
+    """Run checks live or on a saved state, show them, and set the plugin's exit code."""
+    from bdops.components.survey import judge_state, survey
+    from bdops.render.checks import show_survey
+
+    session.monitoring = True
+    now = datetime.now(UTC)
+    if state:
+        from bdops.components.state_file import load_state
+        from bdops.registry import COMPONENTS
+        from bdops.registry import component as component_of
+
+        if selector:
+            raise UsageError("a saved state is checked whole: give either a selector or --state")
+        known = {name: component_of(name) for name in ([component] if component else [*COMPONENTS, "host"])}
+        found = load_state(state, {name: c.state for name, c in known.items()})
+        result = judge_state(known[found.component], found)
+    else:
+        result = survey(_subjects(session, component, selector), timeout_s=session.timeout_s, now=now)
+    show_survey(result, session.output, command=session.command, verbose=session.verbose)
+    if textfile:
+        from bdops.render.prometheus import write_textfile
+
+        write_textfile(result, textfile)
+    session.exit_code = result.severity.exit_code
+
+
+def _subjects(session: Session, component: str | None, selector: str | None) -> list:
+    from bdops.components.survey import Subject
+    from bdops.registry import component as component_of
+
+    selections = session.selections(component, selector)
+    subjects = [
+        Subject(
+            component=component_of(s.deployment.component),
+            target=s.deployment,
+            names=frozenset() if len(s.names) == len(s.deployment.instances) else frozenset(s.names),
+        )
+        for s in selections
+    ]
+    if component is None:
+        for cluster in session.inventory().clusters:
+            mine = [s for s in selections if s.deployment.cluster == cluster.name]
+            hosts = {i.host.name for s in mine for i in s.deployment.instances if i.name in s.names}
+            if hosts:
+                names = (
+                    frozenset() if len(hosts) == len(cluster.hosts) else frozenset(f"{cluster.name}/{h}" for h in hosts)
+                )
+                subjects.append(Subject(component=component_of("host"), target=cluster, names=names))
+    return subjects

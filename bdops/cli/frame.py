@@ -1,0 +1,290 @@
+"""What every command stands on: the options that work anywhere on the line, the session, the shared verbs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from bdops.core.units import parse_duration
+from bdops.errors import ConfigError, ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from bdops.core.model import Deployment, Inventory
+    from bdops.core.result import Report
+    from bdops.inventory.selectors import Selection
+
+OUTPUTS = ("table", "json", "yaml")
+SINKS = (*OUTPUTS, "nagios", "prometheus")
+"""`check` also speaks to monitoring systems."""
+
+SelectorArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[SELECTOR]", help="What to look at: prod/kafka/node[2-4], rack:r1, @role, !x, &y."),
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state", metavar="FILE", help="Answer from a saved state, without the cluster."),
+]
+
+
+@dataclass
+class Session:
+    """One run of bdops: the common options as merged from all over the command line, and the exit code so far."""
+
+    inventory_path: Path | None = None
+    cluster: str | None = None
+    output: str = "table"
+    timeout_s: float = 5.0
+    verbose: int = 0
+    yes: bool = False
+    dry_run: bool = False
+    reason: str | None = None
+    command: str = ""
+    monitoring: bool = False
+    exit_code: int = ExitCode.OK
+
+    def inventory(self) -> Inventory:
+        """The inventory: `-i`, else BDOPS_INVENTORY, else the config file's, else the running lab's.
+
+        Raises ConfigError when there is none, or it is invalid.
+        """
+        from bdops.inventory.load import load_inventory
+        from bdops.registry import COMPONENTS, settings
+
+        path = self.inventory_path or _find_inventory()
+        return load_inventory(path, {name: settings(name) for name in COMPONENTS})
+
+    def selections(self, component: str | None, selector: str | None) -> Sequence[Selection]:
+        """The deployments that a selector touches, each with the instances that it names."""
+        from bdops.inventory.selectors import narrow
+
+        return narrow(self.inventory(), component, selector, cluster=self.cluster)
+
+    def deployment(self, component: str, selector: str | None) -> Deployment:
+        """The one deployment that a command works on. Raises UsageError when the selector leaves several."""
+        found = self.selections(component, selector)
+        if len(found) > 1:
+            names = ", ".join(s.deployment.name for s in found)
+            raise UsageError(
+                f"this command takes one cluster at a time, and these match: {names}", hint="name one: -c CLUSTER"
+            )
+        return found[0].deployment
+
+    def state(
+        self, component: str, selector: str | None, file: Path | None, readings: frozenset[str] | None = None
+    ) -> Any:
+        """The state that the command's answer is made of: from the file if there is one, else read live."""
+        from bdops.registry import component as component_of
+
+        known = component_of(component)
+        if file:
+            from bdops.components.state_file import load_state
+
+            return load_state(file, {component: known.state})
+        return known.read_state(self.deployment(component, selector), timeout_s=self.timeout_s, readings=readings)
+
+    def show(self, report: Report) -> None:
+        """Print a report in the format asked for, and take its status into the exit code."""
+        from bdops.render.report import show_report
+
+        if self.output not in OUTPUTS:
+            raise UsageError(f"-o {self.output} is for checks alone", hint=f"choose one of {', '.join(OUTPUTS)}")
+        show_report(report, self.output, command=self.command, verbose=self.verbose)
+        if report.status == "unknown":
+            self.exit_code = ExitCode.CONFIG
+        elif report.status == "failed":
+            self.exit_code = ExitCode.FAILED
+
+    def say(self, text: str) -> None:
+        """Talk: one line on stderr."""
+        print(text, file=sys.stderr, flush=True)
+
+
+def session(ctx: typer.Context) -> Session:
+    """The session of this run, for a command's function."""
+    found = ctx.find_root().obj
+    assert isinstance(found, Session)
+    found.command = ctx.command_path.removeprefix("bdops ")
+    return found
+
+
+def _find_inventory() -> Path:
+    named = os.environ.get("BDOPS_INVENTORY")
+    if named:
+        return Path(named)
+    from platformdirs import user_config_path
+
+    config = user_config_path("bdops") / "config.yaml"
+    if config.exists():
+        import yaml
+
+        try:
+            content = yaml.safe_load(config.read_text())
+        except yaml.YAMLError as e:
+            raise ConfigError(f"the config file is not YAML: {e}", where=str(config)) from None
+        if isinstance(content, dict) and content.get("inventory"):
+            return Path(str(content["inventory"])).expanduser()
+    from bdops.lab.lab import running_labs
+
+    labs = running_labs()
+    if len(labs) == 1:
+        return labs[0].inventory
+    raise ConfigError(
+        "no inventory"
+        if not labs
+        else f"no inventory, and {len(labs)} labs are running: {', '.join(x.name for x in labs)}",
+        hint="give one with -i FILE, or set BDOPS_INVENTORY; `bdops lab up` starts a cluster to try things on",
+        code="INVENTORY_MISSING",
+    )
+
+
+def _duration(text: str | float) -> float:
+    if isinstance(text, float):
+        return text
+    try:
+        return float(text) if text.replace(".", "", 1).isdigit() else parse_duration(text)
+    except ValueError as e:
+        raise typer.BadParameter(str(e)) from None
+
+
+def _output(text: str | None) -> str | None:
+    if text is not None and text not in SINKS:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(SINKS)}")
+    return text
+
+
+def _common(
+    inventory_path: Annotated[
+        Path | None, typer.Option("--inventory", "-i", metavar="PATH", help="Inventory file or folder.")
+    ] = None,
+    cluster: Annotated[str | None, typer.Option("--cluster", "-c", help="Only this cluster.")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FORMAT",
+            callback=_output,
+            help="table, json or yaml; a check also nagios or prometheus.",
+        ),
+    ] = None,
+    timeout_s: Annotated[
+        float | None,
+        typer.Option("--timeout", metavar="TIME", parser=_duration, help="Deadline per server, such as 5s."),
+    ] = None,
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Show more.")] = 0,
+    yes: Annotated[bool, typer.Option("--yes", "-y", hidden=True, help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", hidden=True, help="Show what would be done.")] = False,
+    reason: Annotated[str | None, typer.Option("--reason", hidden=True, help="For the journal.")] = None,
+) -> None:
+    """The options that work before and after a command's name."""
+
+
+@cache
+def _common_params() -> tuple[Any, ...]:
+    carrier = typer.Typer(add_completion=False)
+    carrier.command()(_common)
+    return tuple(typer.main.get_command(carrier).params)
+
+
+class _CommonOptions:
+    """Adds the common options to a command or group, and merges what was given into the session."""
+
+    params: list[Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        taken = {word for param in self.params for word in param.opts}
+        self.params = [*self.params, *(p for p in _common_params() if not taken.intersection(p.opts))]
+
+    def invoke(self, ctx: Any) -> Any:
+        merged = ctx.find_root().obj
+        for param in _common_params():
+            value = ctx.params.pop(param.name, None)
+            if value:
+                setattr(merged, param.name, value)
+        return super().invoke(ctx)  # type: ignore[misc]
+
+
+class Command(_CommonOptions, TyperCommand):
+    """A command of bdops."""
+
+
+class Group(_CommonOptions, TyperGroup):
+    """A group of commands of bdops. Without a command it shows its help, and that is a usage error (2)."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            print(ctx.get_help(), file=sys.stderr)
+            raise typer.Exit(ExitCode.USAGE)
+        return super().parse_args(ctx, args)
+
+
+class App(typer.Typer):
+    """A Typer application of bdops' commands: plain help, no tracebacks of its own, the common options everywhere."""
+
+    def __init__(self, *, help: str, cls: type[TyperGroup] = Group) -> None:
+        super().__init__(
+            help=help, cls=cls, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+        )
+
+    def command(  # type: ignore[override]
+        self, name: str | None = None, **kwargs: Any
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        kwargs.setdefault("cls", Command)
+        return super().command(name, **kwargs)
+
+
+def component_app(component: str) -> App:
+    """The application of one component, with the verbs that all components have: `check` and `state save`."""
+    from bdops.registry import COMPONENTS
+
+    app = App(help=f"Look after {COMPONENTS[component]}.")
+    state_app = App(help="Save the state that checks, lists and planners read.")
+
+    @app.command()
+    def check(
+        ctx: typer.Context,
+        selector: SelectorArgument = None,
+        state: StateOption = None,
+        textfile: Annotated[
+            Path | None, typer.Option("--textfile", metavar="FILE", help="Also write a Prometheus textfile.")
+        ] = None,
+    ) -> None:
+        """Run this component's checks; exits 0 ok, 1 warning, 2 critical, 3 unknown."""
+        from bdops.cli.check import check_and_show
+
+        check_and_show(session(ctx), component, selector, state, textfile)
+
+    @state_app.command()
+    def save(
+        ctx: typer.Context,
+        file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write the state (JSON).")],
+        selector: SelectorArgument = None,
+    ) -> None:
+        """Write all that the checks read to a file, for `--state FILE`."""
+        from bdops.components.state_file import save_state
+        from bdops.core.result import Report
+
+        current = session(ctx)
+        found = current.state(component, selector, None)
+        save_state(found, file)
+        unread = [{"reading": name, "why": why} for name, why in found.unread.items()]
+        current.show(
+            Report(
+                summary=f"saved the state of {found.cluster}/{component} to {file}"
+                + (f"; {len(unread)} readings are missing from it" if unread else ""),
+                facts={"file": str(file), "_unread": unread},
+            )
+        )
+
+    app.add_typer(state_app, name="state")
+    return app
