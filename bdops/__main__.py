@@ -35,7 +35,7 @@ def run(argv: list[str]) -> int:
         context = getattr(e, "ctx", None)
         where = context.command_path if context else "bdops"
         error = BdopsError(e.format_message(), code="USAGE", hint=f"see `{where} --help`")
-        show_error(error, session.output, session.command)
+        show_error(error, _asked_output(argv) or session.output, session.command)
         return _code(session, argv, ExitCode.USAGE)
     except BdopsError as e:
         show_error(e, session.output, session.command)
@@ -57,6 +57,16 @@ def run(argv: list[str]) -> int:
         )
         show_error(bug, session.output, session.command)
         return _code(session, argv, ExitCode.BUG)
+
+
+def _asked_output(argv: list[str]) -> str | None:
+    """The `-o` of a line that could not be parsed: whoever asked for JSON gets its errors as JSON too."""
+    for i, word in enumerate(argv):
+        if word in ("-o", "--output") and i + 1 < len(argv):
+            return argv[i + 1]
+        if word.startswith("--output="):
+            return word.removeprefix("--output=")
+    return None
 
 
 def _code(session: Session, argv: list[str], code: ExitCode) -> int:

@@ -6,9 +6,10 @@ Nothing of a component is imported before it is asked for: `--help` and completi
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from bdops.core.component import Component, ComponentSettings
+if TYPE_CHECKING:
+    from bdops.core.component import Component, ComponentSettings
 
 COMPONENTS: dict[str, str] = {
     "zk": "ZooKeeper",
@@ -25,4 +26,4 @@ def component(name: str) -> Component[Any]:
 
 def settings(name: str) -> ComponentSettings:
     """What the inventory may say of one component: settings type, roles and ports."""
-    return cast(ComponentSettings, import_module(f"bdops.components.{name}.settings").SETTINGS)
+    return cast("ComponentSettings", import_module(f"bdops.components.{name}.settings").SETTINGS)

@@ -52,7 +52,7 @@ class LazyGroup(Group):
         return [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
 
 
-app = App(cls=LazyGroup, help="Look after Kafka, HDFS, Elasticsearch and ZooKeeper clusters.")
+app = App(root=True, cls=LazyGroup, help="Look after Kafka, HDFS, Elasticsearch and ZooKeeper clusters.")
 
 
 def _print_version(value: bool) -> None:

@@ -180,7 +180,7 @@ def _common(
         float | None,
         typer.Option("--timeout", metavar="TIME", parser=_duration, help="Deadline per server, such as 5s."),
     ] = None,
-    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Show more.")] = 0,
+    verbose: Annotated[int | None, typer.Option("--verbose", "-v", count=True, help="Show more.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", hidden=True, help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", hidden=True, help="Show what would be done.")] = False,
     reason: Annotated[str | None, typer.Option("--reason", hidden=True, help="For the journal.")] = None,
@@ -195,6 +195,20 @@ def _common_params() -> tuple[Any, ...]:
     return tuple(typer.main.get_command(carrier).params)
 
 
+def _validate_only_what_is_given(param: Any) -> None:
+    """Typer validates absent values too, with pydantic, whose import alone is more than all of a completion may cost."""
+    if "process_value" in vars(param):
+        return
+    process_value = param.process_value
+
+    def process(ctx: Any, value: Any) -> Any:
+        if value is None and not param.required and param.nargs == 1 and not param.multiple:
+            return param.callback(ctx, param, None) if param.callback else None
+        return process_value(ctx, value)
+
+    param.process_value = process
+
+
 class _CommonOptions:
     """Adds the common options to a command or group, and merges what was given into the session."""
 
@@ -204,6 +218,11 @@ class _CommonOptions:
         super().__init__(*args, **kwargs)
         taken = {word for param in self.params for word in param.opts}
         self.params = [*self.params, *(p for p in _common_params() if not taken.intersection(p.opts))]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for param in self.params:
+            _validate_only_what_is_given(param)
+        return super().parse_args(ctx, args)  # type: ignore[misc]
 
     def invoke(self, ctx: Any) -> Any:
         merged = ctx.find_root().obj
@@ -231,10 +250,8 @@ class Group(_CommonOptions, TyperGroup):
 class App(typer.Typer):
     """A Typer application of bdops' commands: plain help, no tracebacks of its own, the common options everywhere."""
 
-    def __init__(self, *, help: str, cls: type[TyperGroup] = Group) -> None:
-        super().__init__(
-            help=help, cls=cls, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
-        )
+    def __init__(self, *, help: str, cls: type[TyperGroup] = Group, root: bool = False) -> None:
+        super().__init__(help=help, cls=cls, add_completion=root, rich_markup_mode=None, pretty_exceptions_enable=False)
 
     def command(  # type: ignore[override]
         self, name: str | None = None, **kwargs: Any
