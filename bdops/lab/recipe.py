@@ -63,6 +63,11 @@ class Recipe:
     start: start the programs in the right order and return when the *service* serves (asked of its own API).
     inventory: this component's section of the lab's inventory (`clusters.<lab>.components.<name>`).
     load: write real data; sizes scale with `factor` (1: enough for the demo, within seconds).
+    stop: for servers that must not all stop at once; called before the programs that still run are stopped together.
+    healthy: None when the service serves and no fault is in it, else what is wrong; asked after each test module.
+
+    Files that a server needs at run time are kept below `lab.folder_of(component, host)`. A server that refuses to
+    run as root gets its argv through `lab.unprivileged(argv)`, which keeps the right to the lab's folders.
     """
 
     name: str
@@ -78,3 +83,5 @@ class Recipe:
     faults: Sequence[Fault] = ()
     requires: Sequence[str] = ()
     config_files: Callable[[Lab], Sequence[Path]] = lambda lab: ()
+    stop: Callable[[Lab, Say], None] | None = None
+    healthy: Callable[[Lab], str | None] | None = None

@@ -1,0 +1,54 @@
+"""The lab's inventory: the same YAML that an operator would write for a cluster of four hosts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bdops.lab import recipes
+from bdops.lab.hosts import LabHost, client_key, known_hosts, user
+from bdops.lab.lab import Lab
+from bdops.lab.network import SSH_PORT
+
+HEADER = "# Written by `bdops lab up`; every `up` writes it again.\n"
+
+
+def inventory(lab: Lab) -> dict[str, Any]:
+    """The inventory as plain data."""
+    return {
+        "clusters": {
+            lab.name: {
+                "ssh": {
+                    "user": user(),
+                    "port": SSH_PORT,
+                    "keys": [str(client_key(lab.folder))],
+                    "known_hosts": str(known_hosts(lab.folder)),
+                    "agent": False,
+                },
+                "hosts": {host.name: {"address": host.address, "rack": host.rack} for host in lab.hosts},
+                "components": {name: dict(recipes.recipe(name).inventory(lab)) for name in lab.components},
+            }
+        }
+    }
+
+
+def service(host: LabHost, program: str) -> Mapping[str, str]:
+    """The `service` of an instance whose process is this program of the host's supervisord."""
+    return {
+        "manager": "supervisord",
+        "unit": program,
+        "config": str(host.supervisor_config),
+        "supervisorctl": str(Path(sys.executable).parent / "supervisorctl"),
+    }
+
+
+def write_inventory(lab: Lab) -> None:
+    """Replace the lab's inventory in one step."""
+    import yaml
+
+    temporary = lab.folder / f".inventory.yaml.{os.getpid()}"
+    temporary.write_text(HEADER + yaml.safe_dump(inventory(lab), sort_keys=False, width=120))
+    temporary.replace(lab.inventory)

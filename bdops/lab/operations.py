@@ -1,0 +1,299 @@
+"""Bring a lab up, load it, look at it, take it down."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bdops.core.units import format_duration
+from bdops.errors import ConfigError, OperationFailed, Unreachable
+from bdops.lab import paths, preflight, processes, recipes, store, supervision, volumes
+from bdops.lab.hosts import LabHost, prepare_hosts
+from bdops.lab.inventory import write_inventory
+from bdops.lab.lab import Lab
+from bdops.lab.network import choose_network
+from bdops.lab.recipe import Recipe, Say
+
+SUPERVISORD_STOP_S = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Up:
+    """What `up` did: how long each component took to serve, and all of it."""
+
+    lab: Lab
+    seconds: dict[str, float]
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Down:
+    """What `down` did. `killed` are the processes that did not stop in time and got SIGKILL."""
+
+    stopped: int
+    killed: tuple[str, ...]
+
+
+def up(name: str, components: Sequence[str], *, say: Say) -> Up:
+    """Start a lab with these components (none: all), or add them to a lab that runs; returns when all serve.
+
+    Raises ConfigError, with nothing started, when this machine lacks something; OperationFailed when a server
+    does not come up. A call that failed or was killed can be repeated, or undone with `down`.
+    """
+    started = time.monotonic()
+    wanted = recipes.with_required(components)
+    with store.locked(name):
+        lab = Lab(_record(name, wanted), say)
+        new = [recipes.recipe(c) for c in wanted if not _serves_already(lab, c)]
+        fresh = [h.name for h in lab.hosts if supervision.supervisord_process(h) is None]
+        if new:
+            preflight.check(lab, new, fresh_hosts=fresh)
+        paths.private_folder(lab.runtime)
+        lab = Lab(store.change(name, components=_merged(lab.components, wanted), up=True), say)
+        for component in wanted:
+            lab.jars_of(component)
+        prepare_hosts(lab.folder, lab.hosts)
+        write_inventory(lab)
+        seconds = _start(lab, [recipes.recipe(c) for c in wanted])
+    return Up(lab=lab, seconds=seconds, total_s=time.monotonic() - started)
+
+
+def _record(name: str, wanted: Sequence[str]) -> store.LabRecord:
+    """The lab's record; a new one, with a network of its own, is not written before the preflight has passed."""
+    found = store.read(name)
+    if found:
+        return found
+    folder = store.lab_folder(name)
+    others = [record.network for other in store.names() if (record := store.read(other))]
+    network = choose_network(folder, others, len(store.HOST_RACKS))
+    record = store.LabRecord(name=name, network=network, components=(), up=False)
+    store.write(record)
+    return record
+
+
+def _merged(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*old, *new]))
+
+
+def _serves_already(lab: Lab, component: str) -> bool:
+    """Whether all programs of a component run, so that its memory and ports are not wanted again."""
+    if component not in lab.components:
+        return False
+    programs = recipes.recipe(component).programs(lab)
+    return all(lab.pid(p.name, p.host) is not None for p in programs)
+
+
+def _start(lab: Lab, to_start: Sequence[Recipe]) -> dict[str, float]:
+    """Prepare and start each recipe as soon as what it requires serves; seconds to serving by name.
+
+    The first failure is raised once the others have come to an end.
+    """
+    hosts_ready = _HostPrograms(lab)
+    names = {r.name for r in to_start}
+    seconds: dict[str, float] = {}
+    failures: list[BaseException] = []
+
+    def run(recipe: Recipe) -> None:
+        begun = time.monotonic()
+        recipe.prepare(lab, lab.say)
+        hosts_ready.add(recipe)
+        recipe.start(lab, lab.say)
+        seconds[recipe.name] = time.monotonic() - begun
+        lab.say(f"{recipe.title} serves ({format_duration(seconds[recipe.name])})")
+
+    with ThreadPoolExecutor(max_workers=max(1, len(to_start)), thread_name_prefix="lab") as pool:
+        todo = list(to_start)
+        running: dict[Future[None], Recipe] = {}
+        while (todo and not failures) or running:
+            ready = [r for r in todo if all(n in seconds for n in r.requires if n in names)]
+            for recipe in ready if not failures else []:
+                todo.remove(recipe)
+                lab.say(f"starting {recipe.title}")
+                running[pool.submit(run, recipe)] = recipe
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                del running[future]
+                error = future.exception()
+                if error:
+                    failures.append(error)
+    if failures:
+        raise failures[0]
+    return seconds
+
+
+class _HostPrograms:
+    """Gives the hosts' supervisords the programs of one recipe after the other, and starts those that do not run."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.lock = threading.Lock()
+
+    def add(self, recipe: Recipe) -> None:
+        programs = recipe.programs(self.lab)
+        with self.lock:
+            for host in self.lab.hosts:
+                sections = [supervision.program_config(host, p) for p in programs if p.host == host.name]
+                (host.programs_folder / f"{recipe.name}.conf").write_text("\n".join(sections) + "\n")
+                if supervision.supervisord_process(host) is None:
+                    host.supervisor_config.write_text(supervision.supervisor_config(self.lab.folder, host))
+                    supervision.start_supervisord(self.lab.folder, host)
+                else:
+                    self.lab.supervisor(host.name).update()
+
+
+def down(name: str, *, destroy: bool = False, say: Say) -> Down:
+    """Stop every process of a lab and unmount its volumes; with `destroy` remove its data too.
+
+    Also undoes a `lab up` that was killed. Raises OperationFailed when something cannot be stopped or unmounted.
+    """
+    with store.locked(name):
+        lab = Lab.open(name, say)
+        killed: list[str] = []
+        stopped = 0
+        for component in reversed(lab.components):
+            count, by_force = _stop_component(lab, recipes.recipe(component))
+            stopped += count
+            killed += by_force
+        for host in lab.hosts:
+            killed += _stop_supervisord(host)
+        killed += _sweep(lab)
+        record = store.read(name)
+        for volume in record.volumes if record else ():
+            volumes.detach(Path(volume.mount))
+        shutil.rmtree(lab.runtime, ignore_errors=True)
+        store.change(name, up=False, faults=())
+        if destroy:
+            _remove(lab.folder)
+    return Down(stopped=stopped, killed=tuple(killed))
+
+
+def _stop_component(lab: Lab, recipe: Recipe) -> tuple[int, list[str]]:
+    """Stop a component's programs, all at once unless the recipe knows better; how many, and which had to be killed."""
+    running = []
+    for program in recipe.programs(lab):
+        try:
+            if lab.pid(program.name, program.host):
+                running.append(program)
+        except Unreachable:  # its supervisord hangs: the sweep will find the process
+            continue
+    if not running:
+        return 0, []
+    lab.say(f"stopping {recipe.title}")
+    for program in running:
+        lab.resume(program.name, program.host)
+    if recipe.stop:
+        recipe.stop(lab, lab.say)
+    with ThreadPoolExecutor(max_workers=len(running)) as pool:
+        gently = list(pool.map(lambda p: lab.stop(p.name, p.host), running))
+    return len(running), [p.instance for p, ok in zip(running, gently, strict=True) if not ok]
+
+
+def _stop_supervisord(host: LabHost) -> list[str]:
+    """End a host's supervisord, and with it its sshd and the sessions in it."""
+    one = supervision.supervisord_process(host)
+    if one is None:
+        return []
+    below = processes.descendants(one.pid)
+    processes.send(one, signal.SIGCONT)
+    processes.send(one, signal.SIGTERM)
+    killed = []
+    if processes.wait_gone([one], SUPERVISORD_STOP_S):
+        processes.send(one, signal.SIGKILL)
+        killed.append(f"supervisord of {host.name}")
+    for child in processes.wait_gone(below, 2):
+        processes.send(child, signal.SIGKILL)
+        killed.append(f"{processes.describe(child.pid)} of {host.name}")
+    return killed
+
+
+def _sweep(lab: Lab) -> list[str]:
+    """End what is left of a lab whose supervisord died before its programs."""
+    left = processes.marked(lab.folder)
+    for host in lab.hosts:
+        sshd = processes.from_pid_file(host.sshd_pid_file, host.sshd_config)
+        if sshd:
+            left += [sshd, *processes.descendants(sshd.pid)]
+    for one in left:
+        processes.send(one, signal.SIGCONT)
+        processes.send(one, signal.SIGTERM)
+    stubborn = processes.wait_gone(left, SUPERVISORD_STOP_S)
+    killed = [processes.describe(one.pid) for one in stubborn]
+    for one in stubborn:
+        processes.send(one, signal.SIGKILL)
+    still = processes.wait_gone(stubborn, 10)
+    if still:
+        raise OperationFailed(f"still there after SIGKILL: {', '.join(processes.describe(p.pid) for p in still)}")
+    return killed
+
+
+def _remove(folder: Path) -> None:
+    """Remove a lab's folder, unless something is still mounted in it."""
+    inside = sorted(m for m in volumes.mounts() if m.startswith(f"{folder}/"))
+    if inside:
+        raise OperationFailed(f"{inside[0]} is still mounted", hint=f"umount {inside[0]}, then bdops lab down again")
+    shutil.rmtree(folder)
+
+
+def load(name: str, components: Sequence[str], factor: float, *, say: Say) -> dict[str, float]:
+    """Write data into a running lab's components (none: all of it); seconds by component."""
+    lab = Lab.open(name, say)
+    wanted = list(components) or list(lab.components)
+    missing = [c for c in wanted if c not in lab.components]
+    if missing:
+        raise ConfigError(
+            f"{', '.join(missing)} is not part of lab {name!r}",
+            hint=f"bdops lab up {' '.join(missing)}",
+            code="LAB_PART",
+        )
+    seconds = {}
+    for component in wanted:
+        recipe = recipes.recipe(component)
+        begun = time.monotonic()
+        say(f"loading {recipe.title}")
+        recipe.load(lab, factor, say)
+        seconds[component] = time.monotonic() - begun
+    return seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramStatus:
+    """One server process. `state`: running, paused, stopped, or `dead` when it ended by itself or was killed."""
+
+    instance: str
+    host: str
+    program: str
+    state: str
+    pid: int | None = None
+    memory_bytes: int | None = None
+    age_s: float | None = None
+
+
+def statuses(lab: Lab) -> list[ProgramStatus]:
+    """All programs of a lab as their supervisords and /proc see them."""
+    by_host = {}
+    for host in lab.hosts:
+        runs = supervision.supervisord_process(host) is not None
+        by_host[host.name] = supervision.Supervisor(host, timeout_s=5).states() if runs else {}
+    return [_status(p.instance, p.host, p.name, by_host[p.host].get(p.name)) for p in lab.programs]
+
+
+def _status(instance: str, host: str, name: str, found: supervision.ProgramState | None) -> ProgramStatus:
+    bare = ProgramStatus(instance=instance, host=host, program=name, state="stopped")
+    if found is None:
+        return bare
+    one = processes.process(found.pid) if found.pid else None
+    if one is None:
+        return bare if found.state == "STOPPED" else replace(bare, state="dead")
+    return replace(
+        bare,
+        state="paused" if processes.is_paused(one.pid) else "running",
+        pid=one.pid,
+        memory_bytes=processes.memory_bytes(one.pid),
+        age_s=round(processes.age_s(one), 1),
+    )
