@@ -219,10 +219,11 @@ class _CommonOptions:
         taken = {word for param in self.params for word in param.opts}
         self.params = [*self.params, *(p for p in _common_params() if not taken.intersection(p.opts))]
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        for param in self.params:
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
             _validate_only_what_is_given(param)
-        return super().parse_args(ctx, args)  # type: ignore[misc]
+        return params
 
     def invoke(self, ctx: Any) -> Any:
         merged = ctx.find_root().obj
