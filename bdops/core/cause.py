@@ -60,11 +60,11 @@ def common_cause(results: Iterable[CheckResult], places: Mapping[str, Place]) ->
     ]
     if not candidates:
         return None
-    best = min(candidates, key=lambda name: (-covered[name], _breadth(name, places), name))
+    best = min(candidates, key=lambda name: (-covered[name], _breadth(name), name))
     codes = sorted({code for code, _, names in blamed if best in names})
     return Cause(
         name=best,
-        kind=("instance", "host", "rack")[_breadth(best, places)],
+        kind=("instance", "host", "rack")[_breadth(best)],
         explains=covered[best],
         of=len(blamed),
         codes=tuple(codes),
@@ -82,7 +82,11 @@ def _explainers(finding: Finding, places: Mapping[str, Place]) -> frozenset[str]
 
 
 def _distinct_below(blamed: list[tuple[str, Finding, frozenset[str]]], places: Mapping[str, Place]) -> dict[str, int]:
-    """For each host the number of its instances that are blamed; for each rack that of its hosts."""
+    """For each host the number of its instances that are blamed; for each rack that of its hosts.
+
+    A host that a finding blames by its own name is not here: it needs no instances to be a candidate.
+    """
+    direct = {name for _, finding, _ in blamed for name in finding.blames}
     instances: dict[str, set[str]] = {}
     for _, finding, _ in blamed:
         for name in finding.blames:
@@ -90,10 +94,11 @@ def _distinct_below(blamed: list[tuple[str, Finding, frozenset[str]]], places: M
                 instances.setdefault(place.host, set()).add(name)
                 if place.rack:
                     instances.setdefault(place.rack, set()).add(place.host)
-    return {name: len(members) for name, members in instances.items()}
+    return {name: len(members) for name, members in instances.items() if name not in direct}
 
 
-def _breadth(name: str, places: Mapping[str, Place]) -> int:
-    if name in places:
-        return 0
-    return 2 if any(place.rack == name for place in places.values()) else 1
+def _breadth(name: str) -> int:
+    """0 for an instance (`prod/kafka/node3`), 1 for a host (`prod/node3`), 2 for a rack (`prod/rack:r2`)."""
+    if "/rack:" in name:
+        return 2
+    return 1 if name.count("/") == 1 else 0
