@@ -1,0 +1,283 @@
+"""What is asked of Kafka servers: one function a question, from a connection to plain state.
+
+`deadline` is of time.monotonic() everywhere. All raise Unreachable, NotAuthorised or OperationFailed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kafka.protocol.admin import (
+    DescribeClusterRequest,
+    DescribeConfigsRequest,
+    DescribeLogDirsRequest,
+    DescribeQuorumRequest,
+    ListGroupsRequest,
+    ListPartitionReassignmentsRequest,
+)
+from kafka.protocol.consumer import ListOffsetsRequest, OffsetFetchRequest
+from kafka.protocol.metadata import MetadataRequest
+
+from bdops.components.kafka.connection import Connection, raise_for
+from bdops.components.kafka.state import (
+    Broker,
+    Group,
+    LogDir,
+    MetadataQuorum,
+    Partition,
+    Reassignment,
+    Topic,
+    Voter,
+    partition_name,
+    split_partition,
+)
+
+TOPIC_KEYS = (
+    "min.insync.replicas",
+    "unclean.leader.election.enable",
+    "leader.replication.throttled.replicas",
+    "follower.replication.throttled.replicas",
+)
+BROKER_KEYS = (
+    "min.insync.replicas",
+    "default.replication.factor",
+    "unclean.leader.election.enable",
+    "leader.replication.throttled.rate",
+    "follower.replication.throttled.rate",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+)
+"""The configuration keys that checks look at. The three rates are unlimited unless somebody set them."""
+
+_TOPIC, _BROKER = 2, 4
+"""Resource types of the protocol."""
+
+_LATEST = -1
+_NO_LEADER_HERE = 6
+"""NOT_LEADER_OR_FOLLOWER: what a controller that is not the active one answers."""
+
+
+def described_cluster(connection: Connection, deadline: float) -> tuple[str, tuple[Broker, ...]]:
+    """The cluster's id and its registered brokers, the fenced ones included (KIP-1073, Kafka 4.0).
+
+    An older server lists live brokers alone; what is missing then shows as a broker that is not registered.
+    """
+    response = connection.call(DescribeClusterRequest(include_fenced_brokers=True), deadline=deadline)
+    raise_for(response.error_code, response.error_message, "describe cluster")
+    brokers = (Broker(id=b.broker_id, fenced=b.is_fenced, rack=b.rack, host=b.host, port=b.port) for b in response.brokers)
+    return response.cluster_id, tuple(sorted(brokers, key=lambda b: b.id))
+
+
+def described_topics(connection: Connection, deadline: float) -> tuple[Topic, ...]:
+    """All topics with their partitions, by name."""
+    request = MetadataRequest(
+        topics=None,
+        allow_auto_topic_creation=False,
+        include_cluster_authorized_operations=False,
+        include_topic_authorized_operations=False,
+    )
+    response = connection.call(request, deadline=deadline)
+    return tuple(
+        Topic(
+            name=t.name,
+            internal=bool(t.is_internal),
+            partitions=tuple(
+                Partition(
+                    id=p.partition_index,
+                    leader=p.leader_id if p.leader_id >= 0 else None,
+                    replicas=tuple(p.replica_nodes),
+                    isr=tuple(p.isr_nodes),
+                    offline=tuple(p.offline_replicas or ()),
+                )
+                for p in sorted(t.partitions, key=lambda p: p.partition_index)
+            ),
+        )
+        for t in sorted(response.topics, key=lambda t: t.name)
+    )
+
+
+def topic_configs(connection: Connection, topics: Iterable[str], deadline: float) -> dict[str, dict[str, str]]:
+    """The effective values of TOPIC_KEYS by topic; a key without a value is left out."""
+    return _configs(connection, _TOPIC, topics, TOPIC_KEYS, deadline)
+
+
+def broker_configs(connection: Connection, broker: int | None, deadline: float) -> dict[str, str]:
+    """The effective values of BROKER_KEYS of a broker, which only that broker answers; None: the cluster-wide default."""
+    name = "" if broker is None else str(broker)
+    return _configs(connection, _BROKER, [name], BROKER_KEYS, deadline).get(name, {})
+
+
+def described_log_dirs(connection: Connection, broker: int, deadline: float) -> tuple[LogDir, ...]:
+    """The log directories of the broker that is asked, with its replicas' sizes."""
+    response = connection.call(DescribeLogDirsRequest(topics=None), deadline=deadline)
+    raise_for(response.error_code or 0, None, "describe log directories")
+    found = []
+    for entry in response.results:
+        replicas: dict[str, int] = {}
+        moving: dict[str, int] = {}
+        for topic in entry.topics:
+            for p in topic.partitions:
+                into = moving if p.is_future_key else replicas
+                into[partition_name(topic.name, p.partition_index)] = p.partition_size
+        found.append(
+            LogDir(
+                broker=broker,
+                path=entry.log_dir,
+                error=_error_name(entry.error_code),
+                total_bytes=_known(entry.total_bytes),
+                usable_bytes=_known(entry.usable_bytes),
+                replicas=replicas,
+                moving_in=moving,
+            )
+        )
+    return tuple(sorted(found, key=lambda d: d.path))
+
+
+def described_quorum(connection: Connection, deadline: float) -> MetadataQuorum | None:
+    """The metadata quorum, as the active controller sees it; None from a controller that is not the active one.
+
+    A broker passes the question on to the active controller, and waits when there is none.
+    """
+    question = DescribeQuorumRequest.TopicData
+    partition = question.PartitionData(partition_index=0)
+    request = DescribeQuorumRequest(topics=[question(topic_name="__cluster_metadata", partitions=[partition])])
+    response = connection.call(request, deadline=deadline)
+    if response.error_code == _NO_LEADER_HERE:
+        return None
+    raise_for(response.error_code, response.error_message, "describe quorum")
+    found = response.topics[0].partitions[0]
+    if found.error_code == _NO_LEADER_HERE:
+        return None
+    raise_for(found.error_code, found.error_message, "describe quorum")
+    leader = next((v for v in found.current_voters if v.replica_id == found.leader_id), None)
+
+    def voter(replica: Any) -> Voter:
+        lag = lag_ms = None
+        if leader is not None and replica.log_end_offset >= 0:
+            lag = max(0, leader.log_end_offset - replica.log_end_offset)
+        if leader is not None and replica.last_caught_up_timestamp > 0:
+            lag_ms = max(0, leader.last_caught_up_timestamp - replica.last_caught_up_timestamp)
+        return Voter(id=replica.replica_id, lag=lag, lag_ms=lag_ms)
+
+    return MetadataQuorum(
+        leader_id=found.leader_id if found.leader_id >= 0 else None,
+        epoch=found.leader_epoch,
+        high_watermark=found.high_watermark,
+        voters=tuple(sorted(map(voter, found.current_voters), key=lambda v: v.id)),
+        observers=tuple(sorted(map(voter, found.observers), key=lambda v: v.id)),
+    )
+
+
+def reassignments(connection: Connection, deadline: float) -> tuple[Reassignment, ...]:
+    """The reassignments in flight; the question is passed on to the active controller."""
+    response = connection.call(ListPartitionReassignmentsRequest(topics=None), deadline=deadline)
+    raise_for(response.error_code, response.error_message, "list reassignments")
+    return tuple(
+        Reassignment(
+            partition=partition_name(t.name, p.partition_index),
+            adding=tuple(p.adding_replicas),
+            removing=tuple(p.removing_replicas),
+        )
+        for t in response.topics
+        for p in t.partitions
+    )
+
+
+def listed_groups(connection: Connection, broker: int, deadline: float) -> tuple[Group, ...]:
+    """The groups with committed offsets of which this broker is the coordinator: consumer and Streams groups."""
+    response = connection.call(ListGroupsRequest(states_filter=[], types_filter=[]), deadline=deadline)
+    raise_for(response.error_code, None, "list groups")
+    return tuple(
+        Group(name=g.group_id, state=g.group_state or "Unknown", type=(g.group_type or "classic").lower(), coordinator=broker)
+        for g in response.groups
+        # Connect's and the schema registry's groups use the protocol without offsets; share groups keep theirs elsewhere.
+        if g.protocol_type in ("", "consumer", "streams") and (g.group_type or "").lower() != "share"
+    )
+
+
+def committed_offsets(
+    connection: Connection, groups: Iterable[str], deadline: float
+) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
+    """The committed offsets by group and partition, and why for the groups that failed. One request (KIP-709, Kafka 3.0).
+
+    A server older than that is asked group by group.
+    """
+    names = list(groups)
+    offsets: dict[str, dict[str, int]] = {}
+    failed: dict[str, str] = {}
+    if not names:
+        return offsets, failed
+    if connection.version_of(OffsetFetchRequest) >= 8:
+        wanted = [OffsetFetchRequest.OffsetFetchRequestGroup(group_id=n, topics=None, version=9) for n in names]
+        # Version 10 names topics by their ids alone (KIP-848).
+        answers = connection.call(OffsetFetchRequest(groups=wanted), deadline=deadline, max_version=9).groups
+    else:
+        answers = [connection.call(OffsetFetchRequest(group_id=n, topics=None), deadline=deadline) for n in names]
+    for name, answer in zip(names, answers, strict=False):
+        group = getattr(answer, "group_id", None) or name
+        if answer.error_code:
+            failed[group] = _error_name(answer.error_code) or ""
+            continue
+        offsets[group] = {
+            partition_name(t.name, p.partition_index): p.committed_offset
+            for t in answer.topics
+            for p in t.partitions
+            if not p.error_code and p.committed_offset >= 0
+        }
+    return offsets, failed
+
+
+def log_ends(connection: Connection, partitions: Iterable[str], deadline: float) -> dict[str, int]:
+    """The log end offset of each partition that the server leads; others are left out."""
+    by_topic: dict[str, list[int]] = defaultdict(list)
+    for name in partitions:
+        topic, number = split_partition(name)
+        by_topic[topic].append(number)
+    entry = ListOffsetsRequest.ListOffsetsTopic
+    request = ListOffsetsRequest(
+        replica_id=-1,
+        isolation_level=0,
+        topics=[
+            entry(name=t, partitions=[entry.ListOffsetsPartition(partition_index=n, timestamp=_LATEST) for n in numbers])
+            for t, numbers in by_topic.items()
+        ],
+    )
+    response = connection.call(request, deadline=deadline)
+    return {
+        partition_name(t.name, p.partition_index): p.offset
+        for t in response.topics
+        for p in t.partitions
+        if not p.error_code and p.offset >= 0
+    }
+
+
+def _configs(
+    connection: Connection, kind: int, names: Iterable[str], keys: Iterable[str], deadline: float
+) -> dict[str, dict[str, str]]:
+    resource = DescribeConfigsRequest.DescribeConfigsResource
+    request = DescribeConfigsRequest(
+        resources=[resource(resource_type=kind, resource_name=n, configuration_keys=list(keys)) for n in names],
+        include_synonyms=False,
+        include_documentation=False,
+    )
+    response = connection.call(request, deadline=deadline)
+    found: dict[str, dict[str, str]] = {}
+    for result in response.results:
+        raise_for(result.error_code, result.error_message, f"describe configuration of {result.resource_name or 'the cluster'}")
+        found[result.resource_name] = _values(result.configs)
+    return found
+
+
+def _values(configs: Iterable[Any]) -> Mapping[str, str] | dict[str, str]:
+    return {c.name: c.value for c in configs if c.value is not None and c.value != ""}
+
+
+def _error_name(error_code: int) -> str | None:
+    from kafka.errors import for_code
+
+    return for_code(error_code).__name__ if error_code else None
+
+
+def _known(size: int | None) -> int | None:
+    return None if size is None or size < 0 else size
