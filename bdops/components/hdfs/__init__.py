@@ -1,0 +1,1 @@
+"""HDFS: spoken to by Hadoop RPC and HTTP; no JVM is started."""
