@@ -15,11 +15,15 @@ StateT_co = TypeVar("StateT_co", bound=State, covariant=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """A role of a component's servers. `defaults` are settings of this role; `ports` name the port settings in use."""
+    """A role of a component's servers. `defaults` are settings of this role; `ports` name the port settings in use.
+
+    `by_default`: a host of the component plays the role when the inventory does not say who plays which.
+    """
 
     name: str
     ports: tuple[str, ...]
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    by_default: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,214 @@
+"""The shape of an inventory file, as pydantic models: what may be written where.
+
+These live only while a file is read; `resolve` turns them into the frozen model. A component's own settings
+are not here: they are validated into the type that the component brings.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from bdops.core import units
+from bdops.core.model import SecretRef, ServiceManagerName
+
+
+def _text(value: object) -> object:
+    """Numbers are fine where a name is wanted: `rack: 1`."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _empty(value: object) -> object:
+    """A key with nothing after it is an empty mapping."""
+    return {} if value is None else value
+
+
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def limit(value: object) -> float | None:
+    """A number, `80%`, `10m` or `5GB` as a number: percent, seconds, bytes. Raises ValueError."""
+    if value is None:
+        return None
+    number: float | None = None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+    elif isinstance(value, str):
+        for parse in (float, units.parse_percent, units.parse_duration, units.parse_size):
+            try:
+                number = float(parse(value))
+                break
+            except (ValueError, OverflowError):
+                continue
+    if number is None or not math.isfinite(number):
+        raise ValueError("expected a number, a percentage (80%), a duration (10m) or a size (5GB)")
+    return number
+
+
+def moment(value: object) -> datetime:
+    """`2026-12-01` (its first moment, UTC) or `2026-12-01T18:00` with or without an offset. Raises ValueError."""
+    if isinstance(value, str):
+        for parse in (date.fromisoformat, datetime.fromisoformat):
+            try:
+                found = parse(value)
+            except ValueError:
+                continue
+            if not isinstance(found, datetime):
+                return datetime(found.year, found.month, found.day, tzinfo=UTC)
+            return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+    raise ValueError("expected a date such as 2026-12-01, or a moment such as 2026-12-01T18:00Z")
+
+
+Text = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Hosts = Annotated[tuple[Text, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
+Limit = Annotated[float | None, BeforeValidator(limit)]
+Vars = Annotated[dict[str, Any], BeforeValidator(_empty)]
+
+
+class Doc(BaseModel):
+    """Base of all: an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SshDoc(Doc):
+    user: Text | None = None
+    port: Port | None = None
+    keys: Texts | None = None
+    password: SecretRef | None = None
+    jump: Text | None = None
+    known_hosts: Text | None = None
+    agent: bool | None = None
+    connect_timeout_s: Annotated[float, Field(gt=0, le=600)] | None = None
+
+
+class ServiceDoc(Doc):
+    manager: ServiceManagerName | None = None
+    unit: Text | None = None
+    config: Text | None = None
+    supervisorctl: Text | None = None
+    start: tuple[Text, ...] | None = None
+    stop: tuple[Text, ...] | None = None
+    status: tuple[Text, ...] | None = None
+    sudo: bool | None = None
+
+
+SshPart = Annotated[SshDoc, BeforeValidator(_empty)]
+ServicePart = Annotated[ServiceDoc, BeforeValidator(_empty)]
+
+
+class HostDoc(Doc):
+    address: Text | None = None
+    rack: Text | None = None
+    update_domain: Text | None = None
+    ssh: SshPart = SshDoc()
+    service: ServicePart = ServiceDoc()
+    vars: Vars = {}
+    groups: Texts = ()
+
+
+class LimitsDoc(Doc):
+    """Both are said, null for none: a limit that is left out must not vanish unnoticed."""
+
+    warning: Limit
+    critical: Limit
+
+
+class CheckDoc(Doc):
+    enabled: bool = True
+    warning: Limit = None
+    critical: Limit = None
+    limits: dict[str, LimitsDoc] = {}
+
+    @model_validator(mode="after")
+    def _said_whole(self) -> CheckDoc:
+        given = self.model_fields_set & {"warning", "critical"}
+        if len(given) == 1:
+            raise ValueError("expected both warning and critical; null stands for none")
+        if given and self.limits:
+            raise ValueError("expected either warning and critical, or limits by name, not both")
+        return self
+
+
+Checks = Annotated[dict[str, Annotated[CheckDoc, BeforeValidator(_empty)]], BeforeValidator(_empty)]
+
+
+class MuteDoc(Doc):
+    check: Text
+    object: Text = "*"
+    until: Annotated[datetime, BeforeValidator(moment)]
+    reason: Text
+
+
+class RoleDoc(BaseModel):
+    """What is not named here is a setting of the component."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    hosts: Hosts | None = None
+    service: ServicePart = ServiceDoc()
+    vars: Vars = {}
+
+
+class InstanceDoc(BaseModel):
+    """What is not named here is a setting of the component."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    service: ServicePart = ServiceDoc()
+    vars: Vars = {}
+
+
+Mutes = Annotated[tuple[MuteDoc, ...], BeforeValidator(lambda value: () if value is None else value)]
+Roles = Annotated[dict[str, Annotated[RoleDoc, BeforeValidator(_empty)]], BeforeValidator(_empty)]
+Instances = Annotated[dict[str, Annotated[InstanceDoc, BeforeValidator(_empty)]], BeforeValidator(_empty)]
+
+
+class PlacedDoc(InstanceDoc):
+    """What a component's `hosts` says of some of them; `roles` are those that they play."""
+
+    roles: Texts | None = None
+
+
+def _form(value: object) -> str:
+    return "placed" if isinstance(value, dict) else "named"
+
+
+Placed = Annotated[
+    Annotated[Hosts, Tag("named")]
+    | Annotated[dict[str, Annotated[PlacedDoc, BeforeValidator(_empty)]], Field(min_length=1), Tag("placed")],
+    Discriminator(_form),
+]
+"""Host expressions, or a mapping of them to what is particular to those hosts."""
+
+
+class ComponentDoc(BaseModel):
+    """What is not named here is a setting of the component."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    hosts: Placed | None = None
+    roles: Roles = {}
+    instances: Instances = {}
+    service: ServicePart = ServiceDoc()
+    vars: Vars = {}
+    checks: Checks = {}
+    mutes: Mutes = ()
+
+
+class ClusterDoc(Doc):
+    ssh: SshPart = SshDoc()
+    service: ServicePart = ServiceDoc()
+    vars: Vars = {}
+    hosts: Annotated[dict[str, Annotated[HostDoc, BeforeValidator(_empty)]], Field(min_length=1)]
+    checks: Checks = {}
+    mutes: Mutes = ()
+    components: Annotated[dict[str, Annotated[ComponentDoc, BeforeValidator(_empty)]], BeforeValidator(_empty)] = {}
+
+
+class FileDoc(Doc):
+    version: Literal[1] = 1
+    clusters: Annotated[dict[str, ClusterDoc], Field(min_length=1)]

@@ -1,0 +1,205 @@
+"""From the checked document to the frozen model: hosts, instances and their inherited values.
+
+Inheritance is cluster -> component -> role -> host -> instance. What a level does not say, the one before it
+says. Errors that need more than one place to see (an unknown host, two instances on one port) are found here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bdops.core.component import ComponentSettings
+from bdops.core.model import CheckOverride, Cluster, Deployment, Host, Instance, Mute, Ssh
+from bdops.inventory import edge
+from bdops.inventory.components import resolve_component
+from bdops.inventory.layers import merge_docs, said_in
+from bdops.inventory.origins import Layer, Origins
+from bdops.inventory.problems import Problems, likely_or_known
+from bdops.inventory.ranges import MAX_HOSTS, NAME, BadRange, expand
+from bdops.inventory.shape import SettingsReader, bad_ssh_secrets
+
+_OTHER_NAMES = {"zookeeper": "zk", "elasticsearch": "es", "elastic": "es", "hadoop": "hdfs"}
+_ADDRESS = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%\-]*")
+
+
+def resolve_cluster(
+    name: str,
+    doc: edge.ClusterDoc,
+    settings: Mapping[str, ComponentSettings],
+    readers: Mapping[str, SettingsReader],
+    problems: Problems,
+    origins: Origins,
+) -> Cluster:
+    """The cluster with all that can be made of it; what cannot is in `problems`."""
+    path = ("clusters", name)
+    if not NAME.fullmatch(name):
+        problems.add(path, "expected a name of letters, digits, dots, dashes and underscores")
+    bad_ssh_secrets(doc.ssh, (*path, "ssh"), problems)
+    hosts, sections, complete = _hosts(name, doc, problems, origins)
+    checks = check_overrides(doc.checks)
+    mutes = tuple(_mute(mute) for mute in doc.mutes)
+    deployments = []
+    for component, part in doc.components.items():
+        at = (*path, "components", component)
+        if component not in settings:
+            known = _OTHER_NAMES.get(component.lower())
+            hint = f"did you mean {known}?" if known else likely_or_known(component, settings, "components")
+            problems.add(at, "unknown component", hint=hint)
+            continue
+        instances, level = resolve_component(
+            cluster=name,
+            component=component,
+            doc=part,
+            path=at,
+            cluster_doc=doc,
+            hosts=hosts,
+            host_sections=sections,
+            hosts_complete=complete,
+            settings=settings[component],
+            reader=readers[component],
+            problems=problems,
+            origins=origins,
+        )
+        deployments.append(
+            Deployment(
+                cluster=name,
+                component=component,
+                instances=instances,
+                settings=level,
+                checks={**checks, **check_overrides(part.checks)},
+                mutes=(*mutes, *(_mute(mute) for mute in part.mutes)),
+            )
+        )
+    origins.layers[name] = {
+        "ssh": (Layer(f"cluster {name}", said_in(doc.ssh), (*path, "ssh")),),
+        "service": (Layer(f"cluster {name}", said_in(doc.service), (*path, "service")),),
+        "vars": (Layer(f"cluster {name}", doc.vars, (*path, "vars")),),
+    }
+    return Cluster(
+        name=name, hosts=hosts, deployments=tuple(deployments), checks=checks, mutes=mutes, vars=dict(doc.vars)
+    )
+
+
+def _hosts(
+    cluster: str, doc: edge.ClusterDoc, problems: Problems, origins: Origins
+) -> tuple[tuple[Host, ...], dict[str, tuple[str, edge.HostDoc]], bool]:
+    """The hosts in the file's order, each one's section, and whether none is missing for an error."""
+    hosts: list[Host] = []
+    sections: dict[str, tuple[str, edge.HostDoc]] = {}
+    complete = True
+    path = ("clusters", cluster, "hosts")
+    defaults = said_in(Ssh())
+    for key, section in doc.hosts.items():
+        at = (*path, key)
+        bad_ssh_secrets(section.ssh, (*at, "ssh"), problems)
+        try:
+            names = expand(key)
+        except BadRange as e:
+            problems.add(at, str(e))
+            complete = False
+            continue
+        for name in names:
+            if name in sections:
+                problems.add(
+                    at, f"host {name} is there twice", hint=f"it is in {'.'.join(path)}.{sections[name][0]} already"
+                )
+                continue
+            if len(hosts) >= MAX_HOSTS:
+                problems.add(at, f"the cluster has more than {MAX_HOSTS} hosts")
+                return tuple(hosts), sections, False
+            sections[name] = (key, section)
+            hosts.append(_host(name, section, doc, at, problems))
+            origins.layers[f"{cluster}/{name}"] = {
+                "host": (
+                    Layer("default", {"address": name}),
+                    Layer(f"host {key}", said_in(section, ("address", "rack", "update_domain", "groups")), at),
+                ),
+                "ssh": (
+                    Layer("default", defaults),
+                    Layer(f"cluster {cluster}", said_in(doc.ssh), ("clusters", cluster, "ssh")),
+                    Layer(f"host {key}", said_in(section.ssh), (*at, "ssh")),
+                ),
+                "vars": (
+                    Layer(f"cluster {cluster}", doc.vars, ("clusters", cluster, "vars")),
+                    Layer(f"host {key}", section.vars, (*at, "vars")),
+                ),
+            }
+    return tuple(hosts), sections, complete
+
+
+def _host(name: str, section: edge.HostDoc, doc: edge.ClusterDoc, at: Sequence[str], problems: Problems) -> Host:
+    address = (section.address or "{name}").replace("{name}", name)
+    if not _ADDRESS.fullmatch(address):
+        problems.add(
+            (*at, "address"),
+            f"{address!r} is not a host name or an IP address",
+            hint="only {name} is filled in: address: '{name}.example.com'",
+        )
+    ssh = merge_docs(doc.ssh, section.ssh)
+    # The bastion of a cluster may be one of its hosts: it does not jump over itself.
+    if ssh.get("jump") in (name, address):
+        ssh.pop("jump")
+    return Host(
+        name=name,
+        address=address,
+        rack=section.rack,
+        update_domain=section.update_domain,
+        ssh=Ssh(**ssh),
+        vars={**doc.vars, **section.vars},
+        groups=section.groups,
+    )
+
+
+def check_overrides(docs: Mapping[str, edge.CheckDoc]) -> dict[str, CheckOverride]:
+    """What the inventory says of checks. A pair of limits given directly is stored under the name ""."""
+    result = {}
+    for code, doc in docs.items():
+        limits = {name: (each.warning, each.critical) for name, each in doc.limits.items()}
+        if doc.model_fields_set & {"warning", "critical"}:
+            limits[""] = (doc.warning, doc.critical)
+        result[code] = CheckOverride(enabled=doc.enabled, limits=limits)
+    return result
+
+
+def _mute(doc: edge.MuteDoc) -> Mute:
+    return Mute(check=doc.check, reason=doc.reason, until=doc.until, object=doc.object)
+
+
+def port_clashes(
+    clusters: Iterable[Cluster],
+    settings: Mapping[str, ComponentSettings],
+    origins: Origins,
+) -> list[tuple[Instance, str, str]]:
+    """Two instances on one port of one address: (the later instance, its port setting, the message)."""
+    taken: dict[tuple[str, int], tuple[Instance, str]] = {}
+    clashes = []
+    for cluster in clusters:
+        for deployment in cluster.deployments:
+            roles = {role.name: role.ports for role in settings[deployment.component].roles}
+            for instance in deployment.instances:
+                names = dict.fromkeys(port for role in sorted(instance.roles) for port in roles.get(role, ()))
+                for port_name in names:
+                    port = _dotted(instance.settings, port_name)
+                    if not isinstance(port, int) or port <= 0:
+                        continue
+                    key = (instance.host.address, port)
+                    if key not in taken:
+                        taken[key] = (instance, port_name)
+                        continue
+                    other, other_name = taken[key]
+                    origin = origins.origin(other.name, other_name)
+                    where = f"in {origin}" if origin else "by default"
+                    message = (
+                        f"{instance.name} ({port_name}) and {other.name} ({other_name}, {where}) "
+                        f"are both on port {port} of {key[0]}"
+                    )
+                    clashes.append((instance, port_name, message))
+    return clashes
+
+
+def _dotted(value: Any, name: str) -> Any:
+    for part in name.split("."):
+        value = getattr(value, part, None)
+    return value
