@@ -10,7 +10,7 @@ import math
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
 from bdops.core import units
 from bdops.core.model import SecretRef, ServiceManagerName
@@ -63,11 +63,12 @@ def moment(value: object) -> datetime:
     raise ValueError("expected a date such as 2026-12-01, or a moment such as 2026-12-01T18:00Z")
 
 
-Text = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
+_ONE_OR_MORE = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+Text = Annotated[str, BeforeValidator(_text), Field(min_length=1), WithJsonSchema({"type": ["string", "number"]})]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_more), _ONE_OR_MORE]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Hosts = Annotated[tuple[Text, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
-Limit = Annotated[float | None, BeforeValidator(limit)]
+Hosts = Annotated[tuple[Text, ...], BeforeValidator(_one_or_more), Field(min_length=1), _ONE_OR_MORE]
+Limit = Annotated[float | None, BeforeValidator(limit), WithJsonSchema({"type": ["number", "string", "null"]})]
 Vars = Annotated[dict[str, Any], BeforeValidator(_empty)]
 
 
@@ -142,7 +143,7 @@ Checks = Annotated[dict[str, Annotated[CheckDoc, BeforeValidator(_empty)]], Befo
 class MuteDoc(Doc):
     check: Text
     object: Text = "*"
-    until: Annotated[datetime, BeforeValidator(moment)]
+    until: Annotated[datetime, BeforeValidator(moment), WithJsonSchema({"type": "string"})]
     reason: Text
 
 
