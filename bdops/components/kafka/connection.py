@@ -105,7 +105,9 @@ class Connection:
             )
         if handshake.error_code == _ILLEGAL_SASL_STATE:
             raise NotAuthorised(
-                "this listener does not ask for SASL", where=str(self.endpoint), hint="set security.protocol without SASL_"
+                "this listener does not ask for SASL",
+                where=str(self.endpoint),
+                hint="set security.protocol without SASL_",
             )
         raise_for(handshake.error_code, None, f"SASL handshake with {self.endpoint}")
         mechanism = get_sasl_mechanism(sasl.mechanism)(

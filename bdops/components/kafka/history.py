@@ -44,7 +44,10 @@ def history_file(cluster: str, cluster_id: str) -> Path:
 
 
 def read_history(file: Path, now: datetime) -> tuple[Observation, ...]:
-    """The observations that are recent enough, oldest first. A line that is not one is skipped: the window is then shorter."""
+    """The observations that are recent enough, oldest first.
+
+    A line that is not one is skipped: the window is then shorter.
+    """
     try:
         lines = file.read_text().splitlines()
     except OSError:
@@ -65,7 +68,7 @@ def read_history(file: Path, now: datetime) -> tuple[Observation, ...]:
 
 
 def kept(observations: Sequence[Observation]) -> tuple[Observation, ...]:
-    """Those worth keeping of an ordered sequence: the newest always, of others one in MIN_GAP, MAX_OBSERVATIONS in all."""
+    """Those worth keeping of an ordered sequence: the newest always, of the others one in MIN_GAP."""
     chosen: list[Observation] = []
     for observation in observations[:-1]:
         if not chosen or observation.at - chosen[-1].at >= MIN_GAP:
@@ -79,7 +82,11 @@ def write_history(file: Path, observations: Sequence[Observation]) -> None:
     size = 0
     for observation in reversed(kept(observations)):
         line = json.dumps(
-            {"at": observation.at.isoformat(), "offsets": observation.offsets, "copied_bytes": observation.copied_bytes},
+            {
+                "at": observation.at.isoformat(),
+                "offsets": observation.offsets,
+                "copied_bytes": observation.copied_bytes,
+            },
             separators=(",", ":"),
         )
         size += len(line) + 1

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from kafka.protocol.admin import (
@@ -65,7 +65,9 @@ def described_cluster(connection: Connection, deadline: float) -> tuple[str, tup
     """
     response = connection.call(DescribeClusterRequest(include_fenced_brokers=True), deadline=deadline)
     raise_for(response.error_code, response.error_message, "describe cluster")
-    brokers = (Broker(id=b.broker_id, fenced=b.is_fenced, rack=b.rack, host=b.host, port=b.port) for b in response.brokers)
+    brokers = (
+        Broker(id=b.broker_id, fenced=b.is_fenced, rack=b.rack, host=b.host, port=b.port) for b in response.brokers
+    )
     return response.cluster_id, tuple(sorted(brokers, key=lambda b: b.id))
 
 
@@ -103,7 +105,7 @@ def topic_configs(connection: Connection, topics: Iterable[str], deadline: float
 
 
 def broker_configs(connection: Connection, broker: int | None, deadline: float) -> dict[str, str]:
-    """The effective values of BROKER_KEYS of a broker, which only that broker answers; None: the cluster-wide default."""
+    """The effective values of BROKER_KEYS of a broker, which only it answers; None: the cluster-wide default."""
     name = "" if broker is None else str(broker)
     return _configs(connection, _BROKER, [name], BROKER_KEYS, deadline).get(name, {})
 
@@ -189,9 +191,14 @@ def listed_groups(connection: Connection, broker: int, deadline: float) -> tuple
     response = connection.call(ListGroupsRequest(states_filter=[], types_filter=[]), deadline=deadline)
     raise_for(response.error_code, None, "list groups")
     return tuple(
-        Group(name=g.group_id, state=g.group_state or "Unknown", type=(g.group_type or "classic").lower(), coordinator=broker)
+        Group(
+            name=g.group_id,
+            state=g.group_state or "Unknown",
+            type=(g.group_type or "classic").lower(),
+            coordinator=broker,
+        )
         for g in response.groups
-        # Connect's and the schema registry's groups use the protocol without offsets; share groups keep theirs elsewhere.
+        # Connect and the schema registry use groups without offsets; share groups keep theirs elsewhere.
         if g.protocol_type in ("", "consumer", "streams") and (g.group_type or "").lower() != "share"
     )
 
@@ -199,9 +206,9 @@ def listed_groups(connection: Connection, broker: int, deadline: float) -> tuple
 def committed_offsets(
     connection: Connection, groups: Iterable[str], deadline: float
 ) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
-    """The committed offsets by group and partition, and why for the groups that failed. One request (KIP-709, Kafka 3.0).
+    """The committed offsets by group and partition, and why for the groups that failed.
 
-    A server older than that is asked group by group.
+    One request (KIP-709, Kafka 3.0); a server older than that is asked group by group.
     """
     names = list(groups)
     offsets: dict[str, dict[str, int]] = {}
@@ -239,7 +246,9 @@ def log_ends(connection: Connection, partitions: Iterable[str], deadline: float)
         replica_id=-1,
         isolation_level=0,
         topics=[
-            entry(name=t, partitions=[entry.ListOffsetsPartition(partition_index=n, timestamp=_LATEST) for n in numbers])
+            entry(
+                name=t, partitions=[entry.ListOffsetsPartition(partition_index=n, timestamp=_LATEST) for n in numbers]
+            )
             for t, numbers in by_topic.items()
         ],
     )
@@ -264,12 +273,16 @@ def _configs(
     response = connection.call(request, deadline=deadline)
     found: dict[str, dict[str, str]] = {}
     for result in response.results:
-        raise_for(result.error_code, result.error_message, f"describe configuration of {result.resource_name or 'the cluster'}")
+        raise_for(
+            result.error_code,
+            result.error_message,
+            f"describe configuration of {result.resource_name or 'the cluster'}",
+        )
         found[result.resource_name] = _values(result.configs)
     return found
 
 
-def _values(configs: Iterable[Any]) -> Mapping[str, str] | dict[str, str]:
+def _values(configs: Iterable[Any]) -> dict[str, str]:
     return {c.name: c.value for c in configs if c.value is not None and c.value != ""}
 
 

@@ -257,7 +257,12 @@ class _Reader:
         offsets = self._offsets(committed) if groups_read else {}
         now = Observation(at=datetime.now(UTC), offsets=offsets, copied_bytes=self._copied_bytes())
         observations = [*earlier, now]
-        if groups_read and not earlier and self._left() > 2 * QUICK_SAMPLE_GAP_S and _active_and_behind(self.found["groups"], offsets):
+        if (
+            groups_read
+            and not earlier
+            and self._left() > 2 * QUICK_SAMPLE_GAP_S
+            and _active_and_behind(self.found["groups"], offsets)
+        ):
             time.sleep(QUICK_SAMPLE_GAP_S)
             again = self._committed_again()
             observations.append(
@@ -269,7 +274,9 @@ class _Reader:
             self.unread["history"] = f"{file} cannot be written, so there is no window: {e.strerror}"
         window = (*kept(observations[:-1]), observations[-1])
         if groups_read:
-            self.found["group_samples"] = tuple(GroupSample(at=o.at, offsets=o.offsets) for o in window if o.offsets or o is now)
+            self.found["group_samples"] = tuple(
+                GroupSample(at=o.at, offsets=o.offsets) for o in window if o.offsets or o is now
+            )
         else:
             self.unread["group_samples"] = self.unread.get("groups") or self.unread.get("topics") or "not read"
         if "reassignments" in self.found and "log_dirs" in self.found:
@@ -277,7 +284,9 @@ class _Reader:
                 ReassignmentSample(at=o.at, copied_bytes=o.copied_bytes) for o in window if o.copied_bytes or o is now
             )
         else:
-            self.unread["reassignment_samples"] = self.unread.get("reassignments") or self.unread.get("log_dirs") or "not read"
+            self.unread["reassignment_samples"] = (
+                self.unread.get("reassignments") or self.unread.get("log_dirs") or "not read"
+            )
 
     def _offsets(self, committed: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, tuple[int, int | None]]]:
         """Committed offsets with the log ends, which each partition's leader is asked for in one request."""
@@ -288,7 +297,9 @@ class _Reader:
                 name = f"{topic.name}-{p.id}"
                 if name in wanted and p.leader is not None:
                     by_leader[p.leader].append(name)
-        of_broker = {number: self.connections[name] for name, number in self.broker_of.items() if name in self.connections}
+        of_broker = {
+            number: self.connections[name] for name, number in self.broker_of.items() if name in self.connections
+        }
         tasks = {
             str(number): partial(questions.log_ends, of_broker[number], sorted(names), self.deadline)
             for number, names in by_leader.items()
@@ -343,7 +354,7 @@ class _Reader:
         why = f"no broker could be asked: {errors[0]}" if errors else "the inventory has no broker to ask"
         if len(errors) > 1:
             why += f" (and {len(errors) - 1} more)"
-        self.unread |= {name: why for name in sorted(self.wanted - {"servers"})}
+        self.unread |= dict.fromkeys(sorted(self.wanted - {"servers"}), why)
 
     def _left(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
@@ -407,11 +418,10 @@ _BY_BROKER: Mapping[str, Callable[[Connection, int, float], Any]] = {
 """The readings of which every broker has its own part."""
 
 
-def _active_and_behind(
-    groups: Iterable[Group], offsets: Mapping[str, Mapping[str, tuple[int, int | None]]]
-) -> bool:
+def _active_and_behind(groups: Iterable[Group], offsets: Mapping[str, Mapping[str, tuple[int, int | None]]]) -> bool:
     """Whether a second look could tell anything: some group has members and lag."""
     return any(
-        g.has_members and any(end is not None and end > committed for committed, end in offsets.get(g.name, {}).values())
+        g.has_members
+        and any(end is not None and end > committed for committed, end in offsets.get(g.name, {}).values())
         for g in groups
     )

@@ -62,7 +62,7 @@ class Broker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Voter:
-    """A member of the metadata quorum, voter or observer. `lag` is in records; `lag_ms` by the leader's clock (KIP-836)."""
+    """A member of the metadata quorum. `lag` is in records; `lag_ms` is by the leader's clock (KIP-836)."""
 
     __pydantic_config__: ClassVar = _STRICT
 
