@@ -71,9 +71,19 @@ def _asked_output(argv: list[str]) -> str | None:
 
 def _code(session: Session, argv: list[str], code: ExitCode) -> int:
     """`check` is a monitoring plugin: whatever stops it is UNKNOWN (3) there, a usage error above all."""
-    words = [word for word in argv if not word.startswith("-")]
+    words = _words(argv)
     monitoring = session.monitoring or words[:1] == ["check"] or words[1:2] == ["check"]
     return 3 if monitoring else int(code)
+
+
+def _words(argv: list[str]) -> list[str]:
+    """The command's words without the common options and their values, of a line that may not have been parsed."""
+    takes_value = {"-i", "--inventory", "-c", "--cluster", "-o", "--output", "--timeout", "--reason"}
+    return [
+        word
+        for before, word in zip(["", *argv], argv, strict=False)
+        if not word.startswith("-") and before not in takes_value
+    ]
 
 
 if __name__ == "__main__":

@@ -196,7 +196,7 @@ def _common_params() -> tuple[Any, ...]:
 
 
 def _validate_only_what_is_given(param: Any) -> None:
-    """Typer validates absent values too, with pydantic, whose import alone is more than all of a completion may cost."""
+    """Typer validates absent values too, with pydantic: its import alone is more than all of a completion may cost."""
     if "process_value" in vars(param):
         return
     process_value = param.process_value
@@ -268,7 +268,10 @@ def component_app(component: str) -> App:
     app = App(help=f"Look after {COMPONENTS[component]}.")
     state_app = App(help="Save the state that checks, lists and planners read.")
 
-    @app.command()
+    @app.command(
+        help="Run this component's checks; exits 0 ok, 1 warning, 2 critical, 3 unknown."
+        f"\n\nExample: bdops {component} check prod/{component} -o nagios"
+    )
     def check(
         ctx: typer.Context,
         selector: SelectorArgument = None,
@@ -277,18 +280,19 @@ def component_app(component: str) -> App:
             Path | None, typer.Option("--textfile", metavar="FILE", help="Also write a Prometheus textfile.")
         ] = None,
     ) -> None:
-        """Run this component's checks; exits 0 ok, 1 warning, 2 critical, 3 unknown."""
         from bdops.cli.check import check_and_show
 
         check_and_show(session(ctx), component, selector, state, textfile)
 
-    @state_app.command()
+    @state_app.command(
+        help="Write all that the checks read to a file, for `--state FILE`."
+        f"\n\nExample: bdops {component} state save now.json"
+    )
     def save(
         ctx: typer.Context,
         file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write the state (JSON).")],
         selector: SelectorArgument = None,
     ) -> None:
-        """Write all that the checks read to a file, for `--state FILE`."""
         from bdops.components.state_file import save_state
         from bdops.core.result import Report
 

@@ -1,0 +1,125 @@
+"""Exit codes, the envelope, and the options that work anywhere: the promises of every command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import typer
+
+from bdops.cli.app import COMMANDS
+from tests.contract.cli import bdops
+
+INVENTORY = """\
+version: 1
+clusters:
+  prod:
+    hosts:
+      node1: {address: 127.0.0.1}
+    components:
+      zk: {hosts: node1, client_port: 1, admin_port: 2}
+"""
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    path = tmp_path / "inventory.yaml"
+    path.write_text(INVENTORY)
+    return path
+
+
+def test_a_misspelt_command_is_usage_with_the_likely_spelling(tmp_path: Path) -> None:
+    done = bdops("kafak", "status", home=tmp_path)
+    assert done.returncode == 2
+    assert "bdops kafka" in done.stderr
+
+
+def test_a_misspelt_option_is_usage(tmp_path: Path) -> None:
+    done = bdops("kafka", "topics", "--under-replicatd", home=tmp_path)
+    assert done.returncode == 2
+    assert "--help" in done.stderr
+
+
+def test_errors_before_dispatch_are_in_the_envelope_too(tmp_path: Path) -> None:
+    answer = bdops("kafka", "topics", "--nonsense", "-o", "json", home=tmp_path).json
+    assert (answer["bdops"], answer["status"]) == (1, "failed")
+    assert answer["errors"][0]["code"] == "USAGE"
+    assert set(answer) == {"bdops", "command", "status", "data", "errors"}
+
+
+@pytest.mark.parametrize(
+    "argv", [("check", "--nonsense"), ("kafka", "check", "--nonsense"), ("check", "-i", "nowhere")]
+)
+def test_whatever_stops_a_check_is_unknown(argv: tuple[str, ...], tmp_path: Path) -> None:
+    assert bdops(*argv, home=tmp_path).returncode == 3
+
+
+def test_a_monitoring_system_gets_a_status_line_even_for_an_error(tmp_path: Path) -> None:
+    done = bdops("check", "-i", "nowhere.yaml", "-o", "nagios", home=tmp_path)
+    assert done.returncode == 3
+    assert done.stdout.startswith("BDOPS UNKNOWN - ")
+
+
+def test_no_inventory_says_how_to_give_one(tmp_path: Path) -> None:
+    done = bdops("kafka", "status", home=tmp_path)
+    assert done.returncode == 3
+    assert "-i FILE" in done.stderr
+
+
+def test_the_config_file_names_the_inventory(tmp_path: Path, inventory: Path) -> None:
+    folder = tmp_path / ".config/bdops"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(f"inventory: {inventory}\n")
+    assert bdops("inventory", "validate", home=tmp_path).returncode == 0
+    (folder / "config.yaml").write_text("inventory: [unclosed\n")
+    broken = bdops("inventory", "validate", home=tmp_path)
+    assert broken.returncode == 3
+    assert "config.yaml" in broken.stderr
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("-o", "json", "-i", "{}", "inventory", "hosts"),
+        ("inventory", "-o", "json", "-i", "{}", "hosts"),
+        ("inventory", "hosts", "-i", "{}", "-o", "json"),
+    ],
+)
+def test_common_options_work_before_and_after_the_command(
+    argv: tuple[str, ...], tmp_path: Path, inventory: Path
+) -> None:
+    done = bdops(*(word.format(inventory) for word in argv), home=tmp_path)
+    assert done.returncode == 0
+    assert done.json["command"] == "inventory hosts"
+
+
+def test_monitoring_formats_are_for_checks_alone(tmp_path: Path, inventory: Path) -> None:
+    done = bdops("inventory", "hosts", "-i", str(inventory), "-o", "nagios", home=tmp_path)
+    assert done.returncode == 2
+
+
+def test_a_cluster_that_is_down_is_not_ok_and_the_run_ends(tmp_path: Path, inventory: Path) -> None:
+    done = bdops("check", "-i", str(inventory), "-o", "json", "prod/zk", home=tmp_path)
+    assert done.returncode in (2, 3)
+    assert done.json["status"] in ("critical", "unknown")
+
+
+def test_a_reader_that_went_away_is_no_error(inventory: Path) -> None:
+    script = f"{sys.executable} -m bdops inventory hosts -i {inventory} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_what_it_is_for_with_an_example(name: str) -> None:
+    app = import_module(f"bdops.cli.{name}").app
+    command = typer.main.get_command(app)
+    leaves = list(command.commands.items()) if hasattr(command, "commands") else [(name, command)]
+    for leaf, found in leaves:
+        if hasattr(found, "commands"):
+            continue
+        assert found.help, f"{name} {leaf}"
+        assert "Example: bdops " in found.help, f"{name} {leaf} has no example"
