@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bdops.lab import recipes
-from bdops.lab.hosts import LabHost, client_key, known_hosts, user
+from bdops.lab.hosts import client_key, known_hosts, user
 from bdops.lab.lab import Lab
 from bdops.lab.network import SSH_PORT
 
@@ -17,8 +16,14 @@ HEADER = "# Written by `bdops lab up`; every `up` writes it again.\n"
 
 
 def inventory(lab: Lab) -> dict[str, Any]:
-    """The inventory as plain data."""
+    """The inventory as plain data.
+
+    The cluster's `service` holds for every instance whose supervisord program has the name of its process
+    (`namenode`), or of its component where that has one process on a host (`kafka`); {host} and {process}
+    are filled in by the inventory.
+    """
     return {
+        "version": 1,
         "clusters": {
             lab.name: {
                 "ssh": {
@@ -28,20 +33,16 @@ def inventory(lab: Lab) -> dict[str, Any]:
                     "known_hosts": str(known_hosts(lab.folder)),
                     "agent": False,
                 },
+                "service": {
+                    "manager": "supervisord",
+                    "config": str(lab.folder / "{host}" / "supervisord.conf"),
+                    "supervisorctl": str(Path(sys.executable).parent / "supervisorctl"),
+                    "unit": "{process}",
+                },
                 "hosts": {host.name: {"address": host.address, "rack": host.rack} for host in lab.hosts},
                 "components": {name: dict(recipes.recipe(name).inventory(lab)) for name in lab.components},
             }
-        }
-    }
-
-
-def service(host: LabHost, program: str) -> Mapping[str, str]:
-    """The `service` of an instance whose process is this program of the host's supervisord."""
-    return {
-        "manager": "supervisord",
-        "unit": program,
-        "config": str(host.supervisor_config),
-        "supervisorctl": str(Path(sys.executable).parent / "supervisorctl"),
+        },
     }
 
 

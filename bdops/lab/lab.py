@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -52,6 +53,7 @@ class Lab:
             for number, (name, rack) in enumerate(store.HOST_RACKS.items(), start=1)
         )
         self._record_lock = threading.Lock()
+        self._abandoned = threading.Event()
 
     @classmethod
     def open(cls, name: str = "lab", say: Say | None = None) -> Lab:
@@ -299,6 +301,8 @@ class Lab:
                             f"{name} on {host} ended while waiting for {what}:\n{self.log_tail(name, host)}",
                             where=str(self.host(host).logs / f"{name}.log"),
                         )
+            if self._abandoned.is_set():
+                raise OperationFailed(f"stopped waiting for {what}")
             if now - started >= timeout_s:
                 tails = "".join(f"\n{name} on {host}:\n{self.log_tail(name, host)}" for name, host in of)
                 raise OperationFailed(f"{what}: not within {format_duration(timeout_s)}{last_error}{tails}")
@@ -306,6 +310,39 @@ class Lab:
                 next_line = now + PROGRESS_S
                 self.say(f"waiting for {what} ({format_duration(now - started)})")
             time.sleep(POLL_S)
+
+    def abandon(self) -> None:
+        """Let every `wait` of other threads end with OperationFailed: the whole has failed or was interrupted."""
+        self._abandoned.set()
+
+    # Helpers of faults: processes of the lab that are no servers, such as a slow link
+
+    def start_helper(self, name: str, module: str, *args: str) -> None:
+        """Run `python -m MODULE FOLDER ARGS...` in the background until `stop_helper` or `down`."""
+        from bdops.lab.supervision import clean_environment
+
+        self.stop_helper(name)
+        environment = clean_environment(self.folder) | {"BDOPS_STATE_DIR": str(paths.state_dir())}
+        with (self.folder / f"{name}.log").open("wb") as log:
+            started = subprocess.Popen(
+                [sys.executable, "-m", module, str(self.folder), *args],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        (self.runtime / f"{name}.pid").write_text(str(started.pid))
+
+    def stop_helper(self, name: str) -> None:
+        """End a helper; nothing happens when it does not run."""
+        pid_file = self.runtime / f"{name}.pid"
+        one = processes.from_pid_file(pid_file, self.folder)
+        if one:
+            processes.send(one, signal.SIGTERM)
+            for left in processes.wait_gone([one], 5):
+                processes.send(left, signal.SIGKILL)
+        pid_file.unlink(missing_ok=True)
 
     # What clients of the lab need
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from bdops.core.units import format_duration
@@ -21,6 +21,8 @@ from bdops.lab.network import choose_network
 from bdops.lab.recipe import Recipe, Say
 
 SUPERVISORD_STOP_S = 15.0
+SERVE_TIMEOUT_S = 120.0
+ASK_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +94,11 @@ def _serves_already(lab: Lab, component: str) -> bool:
 def _start(lab: Lab, to_start: Sequence[Recipe]) -> dict[str, float]:
     """Prepare and start each recipe as soon as what it requires serves; seconds to serving by name.
 
-    The first failure is raised once the others have come to an end.
+    At the first failure nothing more is waited for, and it is raised; what runs by then stays up.
     """
     hosts_ready = _HostPrograms(lab)
     names = {r.name for r in to_start}
     seconds: dict[str, float] = {}
-    failures: list[BaseException] = []
 
     def run(recipe: Recipe) -> None:
         begun = time.monotonic()
@@ -110,20 +111,20 @@ def _start(lab: Lab, to_start: Sequence[Recipe]) -> dict[str, float]:
     with ThreadPoolExecutor(max_workers=max(1, len(to_start)), thread_name_prefix="lab") as pool:
         todo = list(to_start)
         running: dict[Future[None], Recipe] = {}
-        while (todo and not failures) or running:
-            ready = [r for r in todo if all(n in seconds for n in r.requires if n in names)]
-            for recipe in ready if not failures else []:
-                todo.remove(recipe)
-                lab.say(f"starting {recipe.title}")
-                running[pool.submit(run, recipe)] = recipe
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                del running[future]
-                error = future.exception()
-                if error:
-                    failures.append(error)
-    if failures:
-        raise failures[0]
+        try:
+            while todo or running:
+                for recipe in [r for r in todo if all(n in seconds for n in r.requires if n in names)]:
+                    todo.remove(recipe)
+                    lab.say(f"starting {recipe.title}")
+                    running[pool.submit(run, recipe)] = recipe
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    del running[future]
+                    future.result()
+        except BaseException:
+            # The first failure, or ^C, is the answer: nobody wants to wait for what the others come to.
+            lab.abandon()
+            raise
     return seconds
 
 
@@ -262,38 +263,51 @@ def load(name: str, components: Sequence[str], factor: float, *, say: Say) -> di
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProgramStatus:
-    """One server process. `state`: running, paused, stopped, or `dead` when it ended by itself or was killed."""
+class Act:
+    """What was done to one program. `pid` is of the process before (start: after) it was done."""
 
     instance: str
-    host: str
     program: str
-    state: str
-    pid: int | None = None
-    memory_bytes: int | None = None
-    age_s: float | None = None
+    host: str
+    pid: int | None
+    note: str = ""
 
 
-def statuses(lab: Lab) -> list[ProgramStatus]:
-    """All programs of a lab as their supervisords and /proc see them."""
-    by_host = {}
-    for host in lab.hosts:
-        runs = supervision.supervisord_process(host) is not None
-        by_host[host.name] = supervision.Supervisor(host, timeout_s=5).states() if runs else {}
-    return [_status(p.instance, p.host, p.name, by_host[p.host].get(p.name)) for p in lab.programs]
+def act(name: str, verb: str, instances: Sequence[str], *, say: Say) -> list[Act]:
+    """Start, stop, kill, pause or resume instances (`zk/node2`, `hdfs/node1/namenode`, `node3`).
+
+    Start and resume return when the servers serve. Raises UsageError for a name that is none of the lab's, before
+    anything is done, and OperationFailed when a server is not in the state that the verb needs.
+    """
+    lab = Lab.open(name, say)
+    programs = list(dict.fromkeys((p.name, p.host, p.instance) for i in instances for p in lab.named(i)))
+    verbs = {"start": lab.start, "stop": lab.stop, "kill": lab.kill, "pause": lab.pause, "resume": lab.resume}
+    if verb == "start" and any(supervision.supervisord_process(lab.host(host)) is None for _, host, _ in programs):
+        raise OperationFailed(f"lab {name!r} is down", hint=f"bdops lab up --name {name}")
+    done = []
+    for program, host, instance in programs:
+        pid = lab.pid(program, host)
+        gently = verbs[verb](program, host)
+        note = "did not stop in time, and got SIGKILL" if gently is False else ""
+        done.append(Act(instance=instance, program=program, host=host, pid=pid or lab.pid(program, host), note=note))
+    if verb in ("start", "resume"):
+        _await_serving(lab, done)
+    return done
 
 
-def _status(instance: str, host: str, name: str, found: supervision.ProgramState | None) -> ProgramStatus:
-    bare = ProgramStatus(instance=instance, host=host, program=name, state="stopped")
-    if found is None:
-        return bare
-    one = processes.process(found.pid) if found.pid else None
-    if one is None:
-        return bare if found.state == "STOPPED" else replace(bare, state="dead")
-    return replace(
-        bare,
-        state="paused" if processes.is_paused(one.pid) else "running",
-        pid=one.pid,
-        memory_bytes=processes.memory_bytes(one.pid),
-        age_s=round(processes.age_s(one), 1),
+def _await_serving(lab: Lab, started: Sequence[Act]) -> None:
+    """Wait until each of these serves, asked of its own API; those of which that is not known need only run."""
+    from bdops.lab.status import serving
+
+    components = sorted({a.instance.split("/")[0] for a in started})
+
+    def all_serve() -> bool:
+        answers, _ = serving(lab, components, timeout_s=ASK_TIMEOUT_S)
+        return all(answers.get(a.instance) is not False for a in started)
+
+    lab.wait(
+        f"{', '.join(a.instance for a in started)} to serve",
+        all_serve,
+        SERVE_TIMEOUT_S,
+        of=[(a.program, a.host) for a in started],
     )

@@ -59,11 +59,16 @@ def read(name: str) -> LabRecord | None:
     except (OSError, ValueError) as e:
         raise ConfigError(f"{file} cannot be read: {e}", hint=f"remove the lab's folder: {file.parent}") from e
     try:
-        if data.pop("format") != FORMAT:
+        if data["format"] != FORMAT:
             raise ConfigError(f"{file} was written by another version of bdops", where=str(file))
-        volumes = tuple(Volume(**v) for v in data.pop("volumes"))
-        listed = {key: tuple(data.pop(key)) for key in ("components", "faults")}
-        return LabRecord(**data, **listed, volumes=volumes)
+        return LabRecord(
+            name=data["name"],
+            network=data["network"],
+            components=tuple(data["components"]),
+            up=data["up"],
+            volumes=tuple(Volume(**v) for v in data["volumes"]),
+            faults=tuple(data["faults"]),
+        )
     except (KeyError, TypeError) as e:
         raise ConfigError(f"{file} is not a lab's record: {e}", hint=f"remove the lab's folder: {file.parent}") from e
 

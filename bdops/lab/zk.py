@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bdops.lab.inventory import service
+from bdops.lab import zk_faults
 from bdops.lab.lab import Lab
+from bdops.lab.network import address
 from bdops.lab.recipe import Program, Recipe, Say
 
 HOSTS = ("node1", "node2", "node3")
+PROGRAM = "zookeeper"
 CLIENT_PORT = 2181
 PEER_PORT = 2888
 ELECTION_PORT = 3888
@@ -22,6 +26,8 @@ ADMIN_PORT = 8380  # not the default 8080, which something on a workstation tend
 HEAP_MB = 96
 START_S = 40
 SUPER = "super"
+LINK_HOST = 100
+"""A fault's slow link to node N has the address of a host numbered LINK_HOST + N."""
 
 ARTIFACTS = (
     "org.apache.zookeeper:zookeeper:3.9.5",
@@ -51,14 +57,13 @@ def zoo_cfg(lab: Lab, host: str) -> str:
     data, data_log = data_dirs(lab, host)
     settings = {
         "tickTime": 1000,
-        "initLimit": 10,
-        "syncLimit": 5,
+        "initLimit": 15,
+        "syncLimit": 6,
         "dataDir": data,
         "dataLogDir": data_log,
-        "dynamicConfigFile": lab.folder_of("zk", host) / "zoo.cfg.dynamic",
+        "dynamicConfigFile": dynamic_file(lab, host),
         "standaloneEnabled": "false",
         "reconfigEnabled": "true",
-        "skipACL": "no",
         "maxClientCnxns": 0,
         "preAllocSize": 1024,
         "4lw.commands.whitelist": "*",
@@ -71,12 +76,32 @@ def zoo_cfg(lab: Lab, host: str) -> str:
     return "".join(f"{key}={value}\n" for key, value in settings.items())
 
 
+def dynamic_file(lab: Lab, host: str) -> Path:
+    return lab.folder_of("zk", host) / "zoo.cfg.dynamic"
+
+
 def dynamic_config(lab: Lab) -> str:
-    """The ensemble: server.N lines with quorum, election and client ports."""
+    """The ensemble, the same on every server: server.N=HOST:QUORUM PORT:ELECTION PORT:ROLE;CLIENT ADDRESS.
+
+    The hosts are names, which each server's own hosts file resolves: a fault can put a slow link in between.
+    """
     return "".join(
-        f"server.{n}={lab.host(h).address}:{PEER_PORT}:{ELECTION_PORT}:participant;{lab.host(h).address}:{CLIENT_PORT}\n"
+        f"server.{n}={h}:{PEER_PORT}:{ELECTION_PORT}:participant;{lab.host(h).address}:{CLIENT_PORT}\n"
         for n, h in enumerate(HOSTS, start=1)
     )
+
+
+def hosts_file(lab: Lab, host: str) -> Path:
+    return lab.folder_of("zk", host) / "hosts"
+
+
+def write_hosts_file(lab: Lab, host: str, *, linked: Sequence[str] = ()) -> None:
+    """What a server's Java resolves names by; it reaches the hosts in `linked` through their slow links."""
+    lines = ["127.0.0.1 localhost", f"{lab.host(host).address} {socket.gethostname()}"]
+    for number, name in enumerate(HOSTS, start=1):
+        via_link = address(lab.network, LINK_HOST + number)
+        lines.append(f"{via_link if name in linked else lab.host(name).address} {name}")
+    hosts_file(lab, host).write_text("\n".join(lines) + "\n")
 
 
 def password_file(lab: Lab) -> Path:
@@ -92,17 +117,17 @@ def super_digest(password: str) -> str:
 def prepare(lab: Lab, say: Say) -> None:
     """Write the configurations and, once, the server ids. A dynamic configuration that reconfig changed is kept."""
     password = password_file(lab)
-    if not password.exists():
+    if not password.exists() or not password.read_text().strip():
         password.touch(mode=0o600)
         password.write_text(secrets.token_urlsafe(18) + "\n")
     for number, host in enumerate(HOSTS, start=1):
         for folder in data_dirs(lab, host):
             folder.mkdir(mode=0o700, exist_ok=True)
         (data_dirs(lab, host)[0] / "myid").write_text(f"{number}\n")
-        config = config_file(lab, host)
-        if not config.exists():
-            (config.parent / "zoo.cfg.dynamic").write_text(dynamic_config(lab))
-            config.write_text(zoo_cfg(lab, host))
+        write_hosts_file(lab, host)
+        if not config_file(lab, host).exists():
+            dynamic_file(lab, host).write_text(dynamic_config(lab))
+            config_file(lab, host).write_text(zoo_cfg(lab, host))
 
 
 def programs(lab: Lab) -> Sequence[Program]:
@@ -110,7 +135,7 @@ def programs(lab: Lab) -> Sequence[Program]:
     digest = super_digest(password_file(lab).read_text().strip()) if password_file(lab).exists() else ""
     return [
         Program(
-            name="zookeeper",
+            name=PROGRAM,
             host=host,
             instance=f"zk/{host}",
             argv=lab.java(
@@ -119,6 +144,7 @@ def programs(lab: Lab) -> Sequence[Program]:
                 main="org.apache.zookeeper.server.quorum.QuorumPeerMain",
                 args=[str(config_file(lab, host))],
                 options=[
+                    f"-Djdk.net.hosts.file={hosts_file(lab, host)}",
                     f"-Dzookeeper.DigestAuthenticationProvider.superDigest={digest}",
                     "-Dzookeeper.jmx.log4j.disable=true",
                     "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -142,45 +168,57 @@ def ask(lab: Lab, host: str, word: str, timeout_s: float = 2.0) -> str:
     return answer.decode(errors="replace")
 
 
-def mode(lab: Lab, host: str) -> str | None:
-    """leader, follower or observer; None when the server does not serve."""
+def field(lab: Lab, host: str, name: str) -> str | None:
+    """One value of `srvr`, such as Mode or Zxid; None when the server does not serve."""
     for line in ask(lab, host, "srvr").splitlines():
-        if line.startswith("Mode: "):
-            return line.removeprefix("Mode: ").strip()
+        if line.startswith(f"{name}: "):
+            return line.removeprefix(f"{name}: ").strip()
     return None
 
 
 def serves(lab: Lab, host: str) -> bool:
-    return mode(lab, host) in ("leader", "follower", "observer")
+    return field(lab, host, "Mode") in ("leader", "follower")
+
+
+def await_serving(lab: Lab, hosts: Sequence[str] = HOSTS) -> None:
+    for host in hosts:
+        lab.wait(f"ZooKeeper on {host} to serve", partial(serves, lab, host), START_S, of=[(PROGRAM, host)])
 
 
 def start(lab: Lab, say: Say) -> None:
     for host in HOSTS:
-        lab.start("zookeeper", host)
+        lab.start(PROGRAM, host)
+    await_serving(lab)
+
+
+def healthy(lab: Lab) -> str | None:
+    """One leader, and all others in step with it."""
+    modes = {}
     for host in HOSTS:
-        lab.wait(
-            f"ZooKeeper on {host} to serve",
-            lambda host=host: serves(lab, host),  # type: ignore[misc]
-            START_S,
-            of=[("zookeeper", h) for h in HOSTS],
-        )
+        try:
+            modes[host] = field(lab, host, "Mode")
+        except OSError as e:
+            return f"ZooKeeper on {host} does not answer: {e}"
+    if sorted(str(mode) for mode in modes.values()) != ["follower", "follower", "leader"]:
+        return f"ZooKeeper's servers are {modes}"
+    return None
 
 
 def inventory(lab: Lab) -> Mapping[str, Any]:
     return {
+        "roles": {"participant": {"hosts": list(HOSTS)}},
         "client_port": CLIENT_PORT,
         "admin_port": ADMIN_PORT,
         "peer_port": PEER_PORT,
         "election_port": ELECTION_PORT,
         "user": SUPER,
         "password": {"file": str(password_file(lab))},
-        "hosts": {
+        "service": {"unit": PROGRAM},
+        "instances": {
             host: {
-                "roles": ["participant"],
                 "myid": number,
                 "data_dirs": [str(folder) for folder in data_dirs(lab, host)],
                 "log_dir": str(lab.host(host).logs),
-                "service": service(lab.host(host), "zookeeper"),
             }
             for number, host in enumerate(HOSTS, start=1)
         },
@@ -188,7 +226,38 @@ def inventory(lab: Lab) -> Mapping[str, Any]:
 
 
 def load(lab: Lab, factor: float, say: Say) -> None:
-    """A tree of znodes as applications make them."""
+    """Some thousand znodes as applications make them: services with instances, configurations, locks."""
+    from kazoo.security import make_digest_acl
+
+    from bdops.components.zk.client.session import session
+
+    services, instances_each = max(1, int(40 * factor)), 50
+    acl = [make_digest_acl("shop", "shop", all=True)]
+    with session(lab.deployment("zk").instances, timeout_s=15) as client:
+        for path in ("/services", "/config", "/locks", "/queues"):
+            client.ensure_path(path)
+        for path in (f"/services/service-{n:03}" for n in range(services)):
+            client.ensure_path(path)
+        pending = []
+        for n in range(services):
+            name = f"service-{n:03}"
+            if not client.exists(f"/config/{name}"):
+                pending.append(client.create_async(f"/config/{name}", _blob(name, 400), acl=acl))
+            have = set(client.get_children(f"/services/{name}"))
+            pending += [
+                client.create_async(f"/services/{name}/instance-{i:03}", _blob(f"{name}-{i}", 120))
+                for i in range(instances_each)
+                if f"instance-{i:03}" not in have
+            ]
+        pending += [client.create_async("/queues/job-", b"{}", sequence=True) for _ in range(int(200 * factor))]
+        for one in pending:
+            one.get(timeout=30)
+    say(f"ZooKeeper: {len(pending)} znodes written")
+
+
+def _blob(name: str, size_bytes: int) -> bytes:
+    body = json.dumps({"name": name, "host": "10.0.0.1", "port": 8443}).encode()
+    return body + b" " * max(0, size_bytes - len(body))
 
 
 RECIPE = Recipe(
@@ -202,4 +271,7 @@ RECIPE = Recipe(
     start=start,
     inventory=inventory,
     load=load,
+    healthy=healthy,
+    faults=zk_faults.FAULTS,
+    config_files=lambda lab: [file(lab, host) for host in HOSTS for file in (config_file, dynamic_file)],
 )
