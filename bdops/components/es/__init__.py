@@ -1,0 +1,1 @@
+"""Elasticsearch: settings, state, reader, checks and lists."""

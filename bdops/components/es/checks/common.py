@@ -1,0 +1,37 @@
+"""What several checks ask of a state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bdops.components.es.state import EsState, Server
+from bdops.core.checks import Finding, Severity
+
+
+def instances(state: EsState, names: Iterable[str | None]) -> tuple[str, ...]:
+    """The inventory's instances behind node names; unknown names and None are left out."""
+    known = {n.name: n.instance for n in state.expected or ()}
+    known.update({s.name: s.instance for s in state.servers or ()})
+    return tuple(dict.fromkeys(known[name] for name in names if name in known))
+
+
+def missing_nodes(state: EsState) -> tuple[str, ...]:
+    """Names of the inventory's nodes that the cluster does not count as members; none when that is not known."""
+    if state.members is None or state.expected is None:
+        return ()
+    present = {m.name for m in state.members}
+    return tuple(n.name for n in state.expected if n.name not in present)
+
+
+def silent(server: Server, what: str) -> Finding:
+    """The finding for a server that did not tell what a check asks of each."""
+    return Finding(
+        server.instance, Severity.UNKNOWN, f"{what} not known: {server.error or 'not in the state'}", (server.instance,)
+    )
+
+
+def listed(names: Iterable[str], limit: int = 6) -> str:
+    """`a, b, c and 4 more`."""
+    every = list(names)
+    more = len(every) - limit
+    return ", ".join(every[:limit]) + (f" and {more} more" if more > 0 else "")

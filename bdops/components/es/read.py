@@ -1,0 +1,344 @@
+"""Reads an Elasticsearch cluster: every node about itself, and one node that answers about the cluster.
+
+Calls that fan out to all nodes (`_nodes/stats`, `_cat/shards`) are never made: one paused node would hang them. So
+each node is asked for its own figures, and what concerns the cluster comes from the elected master's state.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bdops.components.es import parse
+from bdops.components.es.client import Node, escape, node_name
+from bdops.components.es.settings import Settings
+from bdops.components.es.state import (
+    EsState,
+    ExpectedNode,
+    Explanation,
+    Repository,
+    Server,
+    Shard,
+    ShardSize,
+    SnapshotPolicy,
+)
+from bdops.components.reading import read_all, why_unread
+from bdops.core.model import Deployment, Instance
+from bdops.errors import BdopsError, NotAuthorised, StateUnknown, Unreachable
+
+MAX_EXPLANATIONS = 24
+"""Explain calls a run: each costs the master a simulation, and shards of one cause have one explanation."""
+SNAPSHOT_PAGE = 25
+SNAPSHOT_PAGES = 8
+MARGIN_S = 0.2
+"""What is left of the time for parsing, so that an answer at the last moment still counts."""
+
+CLUSTER_STATE = ("cluster_uuid", "master", "members", "shards", "indices", "cluster_blocks", "coordination")
+READINGS = frozenset(
+    (*CLUSTER_STATE, "servers", "sizes", "health", "explanations", "settings", "stability", "pending_tasks")
+) | {"repositories"}
+
+GO_ALONG = {"shards": "explanations", "servers": "stability"}
+"""Readings that checks use where they are to be had, without needing them."""
+
+_STATE_FILTER = (
+    "cluster_uuid,master_node,nodes.*.name,nodes.*.transport_address,nodes.*.roles,nodes.*.attributes,nodes.*.version,"
+    "blocks,metadata.cluster_coordination,metadata.indices.*.settings,metadata.indices.*.state,"
+    "routing_table.indices.*.shards"
+)
+
+
+def read_state(deployment: Deployment, *, timeout_s: float, readings: frozenset[str] | None = None) -> EsState:
+    """The state of a live cluster. Never raises for a server: what it did not tell is None, and `unread` says why."""
+    wanted = READINGS if readings is None else readings & READINGS
+    wanted |= {extra for reading, extra in GO_ALONG.items() if reading in wanted}
+    deadline = time.monotonic() + timeout_s
+    nodes: dict[str, Node] = {}
+    unread: dict[str, str] = {}
+    servers: dict[str, Server] = {}
+    for instance in deployment.instances:
+        try:
+            nodes[instance.name] = Node(instance)
+        except BdopsError as e:
+            servers[instance.name] = _silent(instance, e, "unknown")
+    reader = _Reader(nodes, deadline)
+    own = {f"server {name}": _bind(reader.server, node) for name, node in nodes.items()}
+    if "sizes" in wanted:
+        own |= {f"sizes {name}": _bind(reader.sizes, node) for name, node in nodes.items()}
+    shared = reader.cluster_tasks(wanted) if nodes else {}
+    got = read_all({**own, **shared}, timeout_s=timeout_s)
+    for instance in deployment.instances:
+        key = f"server {instance.name}"
+        if key in got.values:
+            servers[instance.name] = got.values[key]
+        elif key in got.unread:
+            kind = reader.kinds.get(instance.name, "unreachable")
+            servers[instance.name] = _silent(instance, got.unread[key], kind)
+        error = servers[instance.name].error
+        if error:
+            unread[f"servers/{instance.host.name}"] = error
+    fields: dict[str, Any] = {"servers": tuple(servers[i.name] for i in deployment.instances)}
+    if "sizes" in wanted:
+        fields["sizes"], lost = _gathered_sizes(got.values, got.unread)
+        unread |= lost
+    for name in sorted(wanted - {"servers", "sizes"}):
+        task = "state" if name in CLUSTER_STATE else name
+        if task in got.values:
+            fields[name] = getattr(got.values[task], name) if task == "state" else got.values[task]
+        else:
+            unread[name] = got.unread.get(task) or "no node of the inventory could be asked"
+    settings: Settings = deployment.settings
+    return EsState(
+        cluster=deployment.cluster,
+        taken_at=datetime.now(UTC),
+        unread=unread,
+        expected=tuple(_expected(i) for i in deployment.instances),
+        snapshot_policy=SnapshotPolicy(
+            repositories=settings.snapshot_repositories, max_age_h=settings.snapshot_max_age_h
+        ),
+        **fields,
+    )
+
+
+class _Reader:
+    """One run of reading. The first node that answers and knows a master is the entry for the cluster's readings."""
+
+    def __init__(self, nodes: Mapping[str, Node], deadline: float) -> None:
+        self._nodes = nodes
+        self._deadline = deadline
+        self.kinds: dict[str, Any] = {}
+        self._entry: Node | None = None
+        self._without_master: dict[str, str] = {}
+        self._failures: dict[str, str] = {}
+        self._changed = threading.Condition()
+        self._state: parse.ClusterState | None = None
+        self._state_error: BaseException | None = None
+        self._state_done = threading.Event()
+
+    def left_s(self) -> float:
+        return max(0.1, self._deadline - time.monotonic() - MARGIN_S)
+
+    # Each node about itself
+
+    def server(self, node: Node) -> Server:
+        try:
+            view = node.get(
+                "_cluster/state/master_node,nodes",
+                {"local": "true", "filter_path": "master_node,nodes.*.name"},
+                timeout_s=self.left_s(),
+            )
+            self._offer(node, knows_master=bool(view.get("master_node")))
+            info = node.get("_nodes/_local/jvm", timeout_s=self.left_s())
+            stats = node.get(
+                "_nodes/_local/stats/jvm,fs",
+                {"filter_path": "nodes.*.jvm.mem.heap_*,nodes.*.fs.data"},
+                timeout_s=self.left_s(),
+            )
+            return _parsed(node, lambda: parse.server(node.instance, node.name, info, stats, view))
+        except BdopsError as e:
+            with self._changed:
+                self._failures[node.instance] = why_unread(e)
+                self.kinds[node.instance] = _kind(e)
+                self._changed.notify_all()
+            raise
+
+    def sizes(self, node: Node) -> tuple[ShardSize, ...]:
+        shard = "nodes.*.indices.shards.*.*"
+        stats = node.get(
+            "_nodes/_local/stats/indices",
+            {"level": "shards", "filter_path": f"nodes.*.name,{shard}.docs.count,{shard}.store.size_in_bytes"},
+            timeout_s=self.left_s(),
+        )
+        return _parsed(node, lambda: parse.sizes(node.name, stats))
+
+    def _offer(self, node: Node, *, knows_master: bool) -> None:
+        with self._changed:
+            if knows_master and self._entry is None:
+                self._entry = node
+            elif not knows_master:
+                self._without_master[node.instance] = node.name
+            self._changed.notify_all()
+
+    def entry(self) -> Node:
+        """Waits for a node that answers and knows a master. Raises Unreachable with what each of them said."""
+        with self._changed:
+            while self._entry is None:
+                told = self._failures.keys() | self._without_master.keys()
+                left = self._deadline - time.monotonic() - MARGIN_S
+                if len(told) == len(self._nodes) or left <= 0:
+                    raise self._no_entry()
+                self._changed.wait(left)
+            return self._entry
+
+    def _no_entry(self) -> BdopsError:
+        if self._without_master:
+            return StateUnknown(f"no elected master: {', '.join(sorted(self._without_master.values()))} know of none")
+        reasons = sorted(set(self._failures.values())) or ["no answer in time"]
+        kind = NotAuthorised if set(self.kinds.values()) == {"not_authorised"} else Unreachable
+        return kind(f"no node answers: {'; '.join(reasons[:3])}")
+
+    # The cluster, asked through the entry
+
+    def cluster_tasks(self, wanted: Iterable[str]) -> dict[str, Callable[[], Any]]:
+        simple: dict[str, Callable[[], Any]] = {
+            "health": self.health,
+            "settings": self.settings,
+            "stability": self.stability,
+            "pending_tasks": self.pending_tasks,
+            "repositories": self.repositories,
+            "explanations": self.explanations,
+        }
+        tasks = {name: task for name, task in simple.items() if name in wanted}
+        if any(name in CLUSTER_STATE for name in wanted) or "explanations" in wanted:
+            tasks["state"] = self.cluster_state
+        return tasks
+
+    def _get(self, path: str, params: Mapping[str, str | int], parser: Callable[[Any], Any]) -> Any:
+        node = self.entry()
+        left = self.left_s()
+        try:
+            body = node.get(path, {**params, "master_timeout": f"{int(left * 900)}ms"}, timeout_s=left)
+        except Unreachable as e:
+            # The entry itself answered a moment ago: what hangs behind it is the elected master.
+            raise Unreachable(f"{e.message}: the elected master may hang (asked through {node.name})") from None
+        return _parsed(node, lambda: parser(body))
+
+    def cluster_state(self) -> parse.ClusterState:
+        try:
+            self._state = self._get(
+                "_cluster/state/master_node,nodes,metadata,routing_table,blocks",
+                {"flat_settings": "true", "filter_path": _STATE_FILTER, "expand_wildcards": "all"},
+                parse.cluster_state,
+            )
+        except BaseException as e:
+            self._state_error = e
+            raise
+        finally:
+            self._state_done.set()
+        assert self._state is not None
+        return self._state
+
+    def health(self) -> Any:
+        # Languid events are last in the master's queue: an answer in time shows that the queue is being worked off.
+        wait_ms = int(min(3.0, self.left_s() / 2) * 1000)
+        node = self.entry()
+        params = {"wait_for_events": "languid", "timeout": f"{wait_ms}ms"}
+        answer = node.request("GET", "_cluster/health", params, timeout_s=self.left_s())
+        if answer.status not in (200, 408) or not isinstance(answer.body, dict):
+            raise StateUnknown(f"the cluster's health is not to be had: HTTP {answer.status}", where=node.where)
+        return _parsed(node, lambda: parse.health(answer.body))
+
+    def settings(self) -> Any:
+        defaults = ",".join(f"defaults.{name.replace('.', '*')}" for name in parse.DEFAULTS_NEEDED)
+        params = {
+            "flat_settings": "true",
+            "include_defaults": "true",
+            "filter_path": f"persistent,transient,{defaults}",
+        }
+        return self._get("_cluster/settings", params, parse.settings)
+
+    def stability(self) -> Any:
+        node = self.entry()
+        body = node.get("_health_report/master_is_stable", {"verbose": "true"}, timeout_s=self.left_s())
+        return _parsed(node, lambda: parse.stability(body))
+
+    def pending_tasks(self) -> Any:
+        return self._get("_cluster/pending_tasks", {}, parse.pending_tasks)
+
+    def repositories(self) -> tuple[Repository, ...]:
+        registered = self._get("_snapshot", {}, lambda body: {name: r["type"] for name, r in body.items()})
+        return tuple(self._repository(name, registered[name]) for name in sorted(registered))
+
+    def _repository(self, name: str, kind: str) -> Repository:
+        """The newest snapshots as far back as the newest good one, in pages."""
+        found: list[Any] = []
+        params: dict[str, str | int] = {"sort": "start_time", "order": "desc", "size": SNAPSHOT_PAGE}
+        try:
+            for _ in range(SNAPSHOT_PAGES):
+                body = self._get(f"_snapshot/{escape(name)}/*", params, parse.snapshots)
+                found += body["snapshots"]
+                if any(s.state == "SUCCESS" for s in found) or not body.get("next"):
+                    return Repository(name=name, type=kind, snapshots=tuple(found))
+                params["after"] = body["next"]
+        except BdopsError as e:
+            return Repository(name=name, type=kind, error=why_unread(e), snapshots=tuple(found), complete=False)
+        return Repository(name=name, type=kind, snapshots=tuple(found), complete=False)
+
+    def explanations(self) -> tuple[Explanation, ...]:
+        """Of some unassigned copies: primaries, then one of each index and reason, then others, up to a limit."""
+        self._state_done.wait(self.left_s())
+        if self._state is None:
+            raise StateUnknown(f"needs the shards: {why_unread(self._state_error or TimeoutError('not read in time'))}")
+        node = self.entry()
+        asked = worth_explaining(self._state.shards, MAX_EXPLANATIONS)
+        got = read_all({s.name: _bind(self._explain, node, s) for s in asked}, timeout_s=self.left_s())
+        if asked and not got.values:
+            raise StateUnknown(f"no explanation was to be had: {next(iter(got.unread.values()))}")
+        return tuple(e for s in asked if (e := got.values.get(s.name)) is not None)
+
+    def _explain(self, node: Node, shard: Shard) -> Explanation | None:
+        wanted = {"index": shard.index, "shard": shard.shard, "primary": shard.primary}
+        answer = node.request("GET", "_cluster/allocation/explain", None, wanted, timeout_s=self.left_s())
+        if answer.status >= 400 or answer.body.get("current_state") != "unassigned":
+            return None  # It has been assigned, or its index deleted, since the shards were read.
+        return _parsed(node, lambda: parse.explanation(answer.body))
+
+
+def worth_explaining(shards: Iterable[Shard], limit: int) -> list[Shard]:
+    """The unassigned copies to ask about, each shard's primary or replicas once: those that say most first."""
+    unique = {s.name: s for s in shards if s.state == "UNASSIGNED"}
+    seen: set[tuple[str, str, bool]] = set()
+    ranked = []
+    for position, shard in enumerate(unique.values()):
+        kind = (shard.index, shard.unassigned.reason if shard.unassigned else "", shard.primary)
+        ranked.append(((not shard.primary, kind in seen, position), shard))
+        seen.add(kind)
+    return [shard for _, shard in sorted(ranked, key=lambda r: r[0])[:limit]]
+
+
+def _gathered_sizes(
+    values: Mapping[str, Any], unread: Mapping[str, str]
+) -> tuple[tuple[ShardSize, ...] | None, dict[str, str]]:
+    """All nodes' sizes; None when no node told any."""
+    told = [values[key] for key in sorted(values) if key.startswith("sizes ")]
+    lost = {f"sizes/{key.rsplit('/', 1)[-1]}": why for key, why in unread.items() if key.startswith("sizes ")}
+    if not told:
+        return None, {"sizes": next(iter(lost.values()), "no node of the inventory could be asked")}
+    return tuple(size for sizes in told for size in sizes), lost
+
+
+def _expected(instance: Instance) -> ExpectedNode:
+    return ExpectedNode(
+        instance=instance.name,
+        name=node_name(instance),
+        host=instance.host.name,
+        rack=instance.host.rack,
+        roles=tuple(sorted(instance.roles)),
+    )
+
+
+def _silent(instance: Instance, error: BdopsError | str, kind: Any) -> Server:
+    text = error if isinstance(error, str) else why_unread(error)
+    return Server(instance=instance.name, name=node_name(instance), error=text, error_kind=kind)
+
+
+def _kind(error: BdopsError) -> str:
+    if isinstance(error, NotAuthorised):
+        return "not_authorised"
+    return "unreachable" if isinstance(error, Unreachable) else "unknown"
+
+
+def _parsed(node: Node, parser: Callable[[], Any]) -> Any:
+    try:
+        return parser()
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise StateUnknown(
+            f"an answer has not the form of Elasticsearch's: {type(e).__name__} {e}", where=node.where
+        ) from e
+
+
+def _bind(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
+    return lambda: function(*args)
