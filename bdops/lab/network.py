@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from bdops.errors import ConfigError
 from bdops.lab.processes import describe
 
 SSH_PORT = 22022
+ANY = "0.0.0.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,32 +74,39 @@ def choose_network(folder: Path, taken: Iterable[int], hosts: int) -> int:
     )
 
 
-def busy_ports(wanted: Iterable[tuple[str, int]]) -> list[str]:
-    """A line for each address and port that cannot be had, with who has it where that is known."""
+def busy_ports(wanted: Iterable[tuple[str, int]], *, ours: Collection[int] = ()) -> list[str]:
+    """A line for each address and port that cannot be had, with who has it where that is known.
+
+    `ours` are pids that may have them: servers of the same lab that run already.
+    """
     in_use = listeners()
     lines = []
     for host_address, port in wanted:
-        owners = [one for one in in_use if one.port == port and one.address in (host_address, "0.0.0.0")]
-        if owners:
-            lines.append(f"port {port} of {host_address} is taken by {owner(owners[0])}")
-        elif not _can_bind(host_address, port):
-            lines.append(f"port {port} of {host_address} cannot be had")
+        taken = next((one for one in in_use if one.port == port and one.address in (host_address, ANY)), None)
+        if taken is None:
+            if not _can_bind(host_address, port):
+                lines.append(f"port {port} of {host_address} cannot be had")
+            continue
+        pid = owner(taken)
+        if pid is None or pid not in ours:
+            who = describe(pid) if pid else "a process of another user"
+            everywhere = ", which listens on every address" if taken.address == ANY else ""
+            lines.append(f"port {port} of {host_address} is taken by {who}{everywhere}")
     return lines
 
 
-def owner(listener: Listener) -> str:
-    """`pid 812 (java), which listens on 0.0.0.0`; without the pid where another user's process has the socket."""
-    where = f"which listens on {'every address' if listener.address == '0.0.0.0' else listener.address}"
+def owner(listener: Listener) -> int | None:
+    """The pid that has a socket; None where it is another user's process."""
     target = f"socket:[{listener.inode}]"
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
         try:
             if any(os.readlink(fd.path) == target for fd in os.scandir(f"{entry.path}/fd")):  # noqa: PTH115
-                return f"{describe(int(entry.name))}, {where}"
+                return int(entry.name)
         except OSError:  # gone, or another user's
             continue
-    return f"a process of another user, {where}"
+    return None
 
 
 def _can_bind(host_address: str, port: int) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bdops.errors import ConfigError, ConfigErrors
-from bdops.lab import jars, java
+from bdops.lab import jars, java, processes
 from bdops.lab.hosts import find_sshd
 from bdops.lab.lab import Lab
 from bdops.lab.network import SSH_PORT, busy_ports
@@ -97,7 +97,7 @@ def _memory(to_start: Sequence[Recipe]) -> None:
     needed = sum(r.memory_mb for r in to_start)
     available = available_memory_mb(Path("/proc/meminfo").read_text())
     if available is not None and available < needed:
-        each = ", ".join(f"{r.name} {r.memory_mb}" for r in to_start)
+        each = ", ".join(f"{r.name} {r.memory_mb} MB" for r in to_start)
         raise ConfigError(
             f"the lab needs {needed} MB of memory ({each}), and {available} MB are available",
             hint="start fewer components: bdops lab up zk",
@@ -108,7 +108,7 @@ def _memory(to_start: Sequence[Recipe]) -> None:
 def _ports(lab: Lab, to_start: Sequence[Recipe], fresh_hosts: Sequence[str]) -> None:
     wanted = [(lab.host(name).address, SSH_PORT) for name in fresh_hosts]
     wanted += [(lab.host(host).address, port) for r in to_start for host, ports in r.ports.items() for port in ports]
-    busy = busy_ports(wanted)
+    busy = busy_ports(wanted, ours={p.pid for p in processes.marked(lab.folder)})
     if busy:
         raise ConfigError(
             "; ".join(busy[:10]),

@@ -77,7 +77,12 @@ def zoo_cfg(lab: Lab, host: str) -> str:
 
 
 def dynamic_file(lab: Lab, host: str) -> Path:
-    return lab.folder_of("zk", host) / "zoo.cfg.dynamic"
+    """The membership that a server starts with; ZooKeeper writes a new file for each version, and notes which."""
+    config = config_file(lab, host)
+    for line in config.read_text().splitlines() if config.exists() else ():
+        if line.startswith("dynamicConfigFile="):
+            return Path(line.partition("=")[2])
+    return config.with_name("zoo.cfg.dynamic")
 
 
 def dynamic_config(lab: Lab) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 LINK = "zk-slow-link"
 VISIBLE_LAG = 50
+OLD_PEER_PORT = 2887
 SEEN_TIMES = 5
 
 
@@ -95,14 +96,19 @@ def start_all(lab: Lab, target: str | None) -> None:
 
 
 def break_config(lab: Lab, target: str | None) -> None:
-    """Give one follower a membership in which another has moved to node4, as after a replacement half done."""
+    """Give one follower a membership in which another has its old quorum port, as after an edit on some hosts only.
+
+    The election ports stay: without them the follower could not find the leader.
+    """
     from bdops.lab import zk
 
     victim = host_of(lab, target, followers(lab)[-1])
     moved = next(h for h in followers(lab) if h != victim)
+    lab.stop(zk.PROGRAM, victim)
     file = zk.dynamic_file(lab, victim)
-    file.write_text(file.read_text().replace(f"={moved}:", f"={lab.host('node4').address}:"))
-    restart(lab, victim)
+    file.write_text(file.read_text().replace(f"={moved}:{zk.PEER_PORT}:", f"={moved}:{OLD_PEER_PORT}:"))
+    lab.start(zk.PROGRAM, victim)
+    zk.await_serving(lab, [victim])
 
 
 def heal_config(lab: Lab, target: str | None) -> None:
@@ -110,8 +116,9 @@ def heal_config(lab: Lab, target: str | None) -> None:
 
     for host in zk.HOSTS:
         file = zk.dynamic_file(lab, host)
-        if lab.host("node4").address in file.read_text():
-            file.write_text(zk.dynamic_config(lab))
+        text = file.read_text()
+        if f":{OLD_PEER_PORT}:" in text:
+            file.write_text(text.replace(f":{OLD_PEER_PORT}:", f":{zk.PEER_PORT}:"))
             restart(lab, host)
 
 
@@ -178,7 +185,7 @@ FAULTS = (
     ),
     Fault(
         name="zk-config-differs",
-        help="a follower whose membership has another server's old address (default: the last follower)",
+        help="a follower whose membership has another server's old port (default: the last follower)",
         shows=("ZK_CONFIG",),
         break_it=break_config,
         heal=heal_config,
