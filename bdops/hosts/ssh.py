@@ -62,6 +62,7 @@ class SshPool:
         self._lock = threading.Lock()
         self._locks: dict[tuple[str, int, str], threading.Lock] = {}
         self._transports: dict[tuple[str, int, str], paramiko.Transport] = {}
+        self._closed = False
 
     def __enter__(self) -> SshPool:
         return self
@@ -72,6 +73,7 @@ class SshPool:
     def close(self) -> None:
         """Close every connection. Their threads see it and end by themselves."""
         with self._lock:
+            self._closed = True
             # Those that came through a jump host before the jump host's own.
             for transport in reversed(self._transports.values()):
                 _hang_up(transport)
@@ -105,7 +107,12 @@ class SshPool:
             transport = self._transports.get(key)
             if transport is None or not transport.is_active():
                 transport = _connect(host, self._socket(host, timeout_s), timeout_s)
-                self._transports[key] = transport
+                with self._lock:
+                    # Whoever asked may have given up while this thread was connecting.
+                    if self._closed:
+                        _hang_up(transport)
+                        raise Unreachable("the connections were closed", where=_where(host), code="SSH_LOST")
+                    self._transports[key] = transport
             return transport
 
     def _socket(self, host: Host, timeout_s: float) -> Any:
