@@ -26,7 +26,7 @@ def _judge_missing(state: KafkaState, limits: Limits) -> Verdict:
             Severity.CRITICAL,
             f"broker {s.node_id} is not registered"
             if s.node_id is not None
-            else f"no registered broker advertises {s.address or s.host}:{s.port}; set node_id if it advertises another name",
+            else f"no broker advertises {s.address or s.host}:{s.port}; set node_id if it advertises another name",
             (s.name,),
         )
         for s in brokers
