@@ -20,6 +20,9 @@ from bdops.inventory.terms import UnknownHost, hosts_matching
 
 Path = tuple[str, ...]
 
+_FILLED = ("unit", "config", "start", "stop", "status")
+"""Fields of a service in which {host} and its like are filled in."""
+
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
@@ -114,7 +117,7 @@ class _Component:
                         *(Layer(level.level, level.settings, level.path) for level in (*levels, *mine)),
                     ),
                     "service": tuple(
-                        Layer(name, said_in(section), (*at, "service"))
+                        Layer(name, self._filled_service(section, self._words(host, process), at), (*at, "service"))
                         for name, section, at in self._service_sections(host, levels, mine)
                     ),
                     "vars": tuple(
@@ -274,9 +277,8 @@ class _Component:
             return None
         sections = self._service_sections(host, levels, mine)
         merged = merge_docs(*(section for _, section, _ in sections))
-        words = {"host": host.name, "process": process or self.component}
-        words |= {"component": self.component, "cluster": self.cluster, "address": host.address}
-        for field in ("unit", "config", "start", "stop", "status"):
+        words = self._words(host, process)
+        for field in _FILLED:
             if field in merged:
                 at = next(path for _, section, path in reversed(sections) if getattr(section, field) is not None)
                 merged[field] = self._filled(merged[field], words, (*at, "service", field))
@@ -341,6 +343,17 @@ class _Component:
             *((level.level, level.vars, level.path) for level in mine),
         ]
 
+    def _words(self, host: Host, process: str | None) -> dict[str, str]:
+        """What {host} and its like stand for in a service."""
+        own = {"host": host.name, "address": host.address, "process": process or self.component}
+        return {**own, "component": self.component, "cluster": self.cluster}
+
+    def _filled_service(self, section: edge.ServiceDoc, words: Mapping[str, str], path: Path) -> dict[str, Any]:
+        return {
+            key: self._filled(value, words, (*path, "service", key)) if key in _FILLED else value
+            for key, value in said_in(section).items()
+        }
+
     def _filled(self, value: Any, words: Mapping[str, str], path: Path) -> Any:
         """A text, or a list of them, with {host} and its like filled in."""
         if not isinstance(value, str):
@@ -365,7 +378,5 @@ def _host_and_process(key: str) -> tuple[str, str]:
 
 def _plain_defaults(value: Any) -> dict[str, Any]:
     """The settings' own defaults, nested ones as mappings."""
-    return {
-        key: _plain_defaults(inner) if dataclasses.is_dataclass(inner) else inner
-        for key, inner in said_in(value).items()
-    }
+    values = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    return {key: _plain_defaults(inner) if dataclasses.is_dataclass(inner) else inner for key, inner in values.items()}

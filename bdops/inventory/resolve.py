@@ -110,11 +110,15 @@ def _hosts(
                 problems.add(at, f"the cluster has more than {MAX_HOSTS} hosts")
                 return tuple(hosts), sections, False
             sections[name] = (key, section)
-            hosts.append(_host(name, section, doc, at, problems))
+            host = _host(name, section, doc, at, problems)
+            hosts.append(host)
+            said = said_in(section, ("address", "rack", "update_domain", "groups"))
+            if "address" in said:
+                said["address"] = host.address
             origins.layers[f"{cluster}/{name}"] = {
                 "host": (
                     Layer("default", {"address": name}),
-                    Layer(f"host {key}", said_in(section, ("address", "rack", "update_domain", "groups")), at),
+                    Layer(f"host {key}", said, at),
                 ),
                 "ssh": (
                     Layer("default", defaults),

@@ -26,7 +26,7 @@ def inventory_schema(settings: Mapping[str, ComponentSettings]) -> dict[str, Any
         section = _section(RoleDoc, fields, defs)
         instance = _section(InstanceDoc, fields, defs)
         placed = _section(PlacedDoc, fields, defs)
-        placed["properties"]["roles"] = {"type": "array", "items": {"enum": roles}, "description": "Roles it plays."}
+        placed["properties"]["roles"] = {"anyOf": [{"enum": roles}, {"type": "array", "items": {"enum": roles}}]}
         component = _section(ComponentDoc, fields, defs)
         component["properties"]["hosts"] = {
             "description": "Host expressions, or a mapping of them to what is particular to those hosts.",
@@ -48,14 +48,9 @@ def inventory_schema(settings: Mapping[str, ComponentSettings]) -> dict[str, Any
         "properties": components,
         "additionalProperties": False,
     }
-    return _accept_what_the_loader_does(
-        {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "title": "bdops inventory",
-            **schema,
-            "$defs": defs,
-        }
-    )
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "bdops inventory"}
+    whole: dict[str, Any] = _accept_what_the_loader_does({**head, **schema, "$defs": defs})
+    return whole
 
 
 def _settings_fields(name: str, kind: type, defs: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ so that nesting, aliases and duplicate keys are judged while reading and nothing
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -114,14 +114,22 @@ def read_text(path: Path) -> str:
         ) from None
 
 
-def parse_yaml(text: str, file: str, problems: list[ConfigError]) -> Any:
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How scalars are read: more words with a meaning, and tags whose text is kept, by tag."""
+
+    words: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
+
+
+def parse_yaml(text: str, file: str, problems: list[ConfigError], dialect: Dialect | None = None) -> Any:
     """The data of one YAML document, None when it is empty.
 
     Duplicate keys are added to `problems` and the first of them kept. Raises ConfigError with file and line
     for what is not YAML, has more than one document, is nested too deep or expands to too much.
     """
     try:
-        return _Builder(text, file, problems).document()
+        return _Builder(text, file, problems, dialect or Dialect()).document()
     except yaml.MarkedYAMLError as e:
         mark = e.problem_mark or e.context_mark
         line = mark.line + 1 if mark else 1
@@ -150,10 +158,11 @@ def _error(message: str, where: str, hint: str | None = None) -> ConfigError:
 class _Builder:
     """Builds the data from the events, counting depth and (expanded) nodes as it goes."""
 
-    def __init__(self, text: str, file: str, problems: list[ConfigError]) -> None:
+    def __init__(self, text: str, file: str, problems: list[ConfigError], dialect: Dialect) -> None:
         self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
         self._file = file
         self._problems = problems
+        self._dialect = dialect
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._nodes = 0
         self._path: list[str] = []
@@ -243,6 +252,8 @@ class _Builder:
     def _scalar(self, event: Any) -> Any:
         text: str = event.value
         tag = event.tag
+        if tag in self._dialect.tags:
+            return self._dialect.tags[tag](text)
         if tag and tag != "!":
             kind = tag.removeprefix(_CORE)
             if not tag.startswith(_CORE) or kind not in ("str", "int", "float", "bool", "null"):
@@ -254,7 +265,9 @@ class _Builder:
             if type(value) is not wanted:
                 raise self._fail(f"the value is not a {kind} as its tag says", event)
             return value
-        return _plain_scalar(text) if event.implicit[0] else text
+        if not event.implicit[0]:
+            return text
+        return self._dialect.words[text] if text in self._dialect.words else _plain_scalar(text)
 
     def _check_tag(self, event: Any, kind: str) -> None:
         if event.tag and event.tag not in ("!", _CORE + kind):
