@@ -76,10 +76,11 @@ def _subjects(session: Session, component: str | None, selector: str | None) -> 
     if component is None:
         for cluster in session.inventory().clusters:
             mine = [s for s in selections if s.deployment.cluster == cluster.name]
-            hosts = {i.host.name for s in mine for i in s.deployment.instances if i.name in s.names}
+            hosts = {f"{cluster.name}/{i.host.name}" for s in mine for i in s.deployment.instances if i.name in s.names}
             if hosts:
-                names = (
-                    frozenset() if len(hosts) == len(cluster.hosts) else frozenset(f"{cluster.name}/{h}" for h in hosts)
-                )
+                # Findings about a service blame its instance, not its host: what was selected is both.
+                named = frozenset(hosts).union(*(s.names for s in mine))
+                everything = len(cluster.hosts) + sum(len(d.instances) for d in cluster.deployments)
+                names = frozenset() if len(named) == everything else named
                 subjects.append(Subject(component=component_of("host"), target=cluster, names=names))
     return subjects
