@@ -12,7 +12,8 @@ from typing import Any
 
 from bdops.components.kafka.component import COMPONENT
 from bdops.core.checks import Severity, run_checks
-from bdops.lab import kafka_faults, kafka_load
+from bdops.lab.kafka_faults import FAULTS
+from bdops.lab.kafka_load import load
 from bdops.lab.lab import Lab
 from bdops.lab.recipe import Program, Recipe, Say
 
@@ -245,7 +246,7 @@ RECIPE = Recipe(
     stop=stop,
     healthy=healthy,
     inventory=inventory,
-    load=kafka_load.load,
-    faults=kafka_faults.FAULTS,
+    load=load,
+    faults=FAULTS,
     config_files=lambda lab: [config_file(lab, host) for host in HOSTS],
 )

@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import Enum
 from itertools import pairwise
 
-from bdops.components.kafka.state import Group, GroupSample
+from bdops.components.kafka.state import Group, GroupSample, split_partition
 
 MIN_SAMPLES = 3
 """Fewer observations are no trend."""
@@ -137,7 +137,7 @@ def judged_groups(groups: Iterable[Group], samples: Sequence[GroupSample], rules
 def _judged_group(group: Group, samples: Sequence[GroupSample], rules: Rules) -> GroupLag:
     newest: Mapping[str, tuple[int, int | None]] = samples[-1].offsets.get(group.name, {}) if samples else {}
     found = []
-    for name in newest:
+    for name in sorted(newest, key=split_partition):
         points = [Point(s.at, *s.offsets[group.name][name]) for s in samples if name in s.offsets.get(group.name, ())]
         condition, why = judged_partition(points, has_members=group.has_members, rules=rules)
         last = points[-1]
