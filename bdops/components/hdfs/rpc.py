@@ -67,14 +67,16 @@ class RemoteError(BdopsError):
 class Connection:
     """A connection to one server, opened at the first call and kept; opened anew after a failure or a pause.
 
-    `timeout_s` is the default deadline of a call, connecting included. Thread-safe: one call at a time.
+    `timeout_s` is the default deadline of a call, connecting included; `until` a moment of time.monotonic()
+    after which no call goes on. Thread-safe: one call at a time.
     """
 
-    def __init__(self, address: str, port: int, *, user: str, timeout_s: float) -> None:
+    def __init__(self, address: str, port: int, *, user: str, timeout_s: float, until: float | None = None) -> None:
         self.where = f"{address}:{port}"
         self._target = (address, port)
         self._user = user
         self._timeout_s = timeout_s
+        self._until = until
         self._socket: socket.socket | None = None
         self._client_id = os.urandom(16)
         self._calls = 0
@@ -101,6 +103,8 @@ class Connection:
         NotAuthorised when it wants Kerberos or denies the user; RemoteError for what it throws otherwise.
         """
         limit_s = self._timeout_s if timeout_s is None else timeout_s
+        if self._until is not None:
+            limit_s = max(0.0, min(limit_s, self._until - time.monotonic()))
         deadline = time.monotonic() + limit_s
         with self._lock:
             try:

@@ -1,0 +1,95 @@
+"""Blocks as the NameNode lists them: walked lazily, so that any number of them fits in little memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from bdops.components.hdfs.namenode import ADMIN_STATES, FileEntry, NameNode
+from bdops.components.hdfs.proto import hdfs_pb2 as pb
+from bdops.components.hdfs.state import BlockState
+
+
+@dataclass
+class Scanned:
+    """How many files a walk has seen so far."""
+
+    files: int = 0
+
+
+def walk(listing: Callable[[str], Iterator[FileEntry]], path: str) -> Iterator[tuple[str, FileEntry]]:
+    """Every file under a path, depth first, with its full path.
+
+    `listing` gives a directory's entries page by page; of each directory on the way down only the current
+    page is held.
+    """
+    base = path.rstrip("/")
+    levels: list[tuple[str, Iterator[FileEntry]]] = [(base, listing(path))]
+    while levels:
+        folder, entries = levels[-1]
+        entry = next(entries, None)
+        if entry is None:
+            levels.pop()
+            continue
+        full = f"{folder}/{entry.name}" if entry.name else folder
+        if entry.kind == "dir":
+            levels.append((full, listing(full)))
+        elif entry.kind == "file":
+            yield full, entry
+
+
+def blocks_under(namenode: NameNode, path: str, scanned: Scanned | None = None) -> Iterator[BlockState]:
+    """The blocks of all files under a path, as they come."""
+    for full, entry in walk(lambda folder: namenode.listing(folder, with_blocks=True), path):
+        if scanned is not None:
+            scanned.files += 1
+        located = entry.located
+        if located is None:
+            continue
+        for block in located.blocks:
+            # The last block of a file being written has as many copies as its pipeline.
+            if located.underConstruction and block.b.blockId == located.lastBlock.b.blockId:
+                continue
+            yield block_state(full, entry.replication, located, block)
+
+
+def block_state(file: str, replication: int, located: pb.LocatedBlocksProto, block: pb.LocatedBlockProto) -> BlockState:
+    """One block: copies wanted, good ones, and those on DataNodes that are leaving."""
+    policy = located.ecPolicy if located.HasField("ecPolicy") else None
+    live, leaving, where = 0, 0, []
+    for datanode in block.locs:
+        where.append(f"{datanode.id.ipAddr}:{datanode.id.xferPort}")
+        if ADMIN_STATES[datanode.adminState] == "normal":
+            live += 1
+        else:
+            leaving += 1
+    if policy is not None:
+        wanted = striped_width(block.b.numBytes, policy.cellSize, policy.schema.dataUnits, policy.schema.parityUnits)
+        # Without as many units as hold data the group cannot be computed back.
+        corrupt = block.corrupt or live + leaving < wanted - policy.schema.parityUnits
+    else:
+        wanted, corrupt = replication, block.corrupt
+    if block.corrupt:  # its locations are then the corrupt copies
+        live, leaving = 0, 0
+    return BlockState(
+        file=file,
+        block=f"blk_{_signed(block.b.blockId)}_{block.b.generationStamp}",
+        length_bytes=block.b.numBytes,
+        wanted=wanted,
+        live=live,
+        leaving=leaving,
+        corrupt=corrupt,
+        striped=policy is not None,
+        locations=tuple(where),
+    )
+
+
+def striped_width(length_bytes: int, cell_bytes: int, data_units: int, parity_units: int) -> int:
+    """The units that a group of this length has: a short one does without the data units it cannot fill."""
+    cells = -(-length_bytes // cell_bytes) if cell_bytes else data_units
+    return min(cells, data_units) + parity_units
+
+
+def _signed(block_id: int) -> int:
+    """Erasure-coded groups have negative ids, and travel as unsigned."""
+    return block_id - (1 << 64) if block_id >= 1 << 63 else block_id

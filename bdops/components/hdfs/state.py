@@ -1,0 +1,267 @@
+"""What the HDFS checks, lists and planners work on: plain, frozen data, as read or as written by hand.
+
+Every reading may be absent (None); `unread` then says why. Of servers that did not answer there is a record
+with an `error`. Sizes are bytes, ages and intervals seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar, Literal
+
+HaState = Literal["initializing", "active", "standby", "observer"]
+AdminState = Literal["normal", "decommissioning", "decommissioned", "entering_maintenance", "in_maintenance"]
+RoleName = Literal["namenode", "zkfc", "journalnode", "datanode"]
+
+FORBID_EXTRA: dict[str, str] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedInstance:
+    """An instance of the inventory. `name` is `prod/hdfs/node1/zkfc`, `port` its RPC port or a DataNode's data port."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
+
+    name: str
+    role: RoleName
+    host: str
+    address: str
+    port: int
+    rack: str | None = None
+    nn_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameNodeState:
+    """One NameNode. `error`: its RPC did not answer; `http_error`: its /jmx did not, so what comes from there is None.
+
+    `last_txid` is the last transaction written (active) or applied (standby). `failed_name_dirs` are the
+    directories for image and edits that it has given up.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
+
+    instance: str
+    error: str | None = None
+    http_error: str | None = None
+    state: HaState | None = None
+    ready: bool | None = None
+    not_ready_reason: str | None = None
+    safe_mode: bool | None = None
+    safe_mode_reason: str | None = None
+    heap_used_bytes: int | None = None
+    heap_max_bytes: int | None = None
+    last_txid: int | None = None
+    checkpoint_txid: int | None = None
+    checkpoint_at: datetime | None = None
+    failed_name_dirs: tuple[str, ...] | None = None
+    started_at: datetime | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZkfcState:
+    """One failover controller: that it answers, or why not."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
+
+    instance: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalNodeState:
+    """One JournalNode as it sees itself. Its `last_txid` comes through a metrics cache of up to ten seconds."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
+
+    instance: str
+    error: str | None = None
+    http_error: str | None = None
+    promised_epoch: int | None = None
+    last_txid: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalStream:
+    """How far the *active* NameNode has got with writing to one JournalNode (`address` is host:port).
+
+    `out_of_sync`: the NameNode has stopped writing to it until the next edit log segment begins.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
+
+    address: str
+    written_txid: int
+    behind_txns: int = 0
+    behind_s: float = 0.0
+    out_of_sync: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeState:
+    """One data directory of a DataNode as the NameNode knows it."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
+
+    uuid: str
+    capacity_bytes: int
+    used_bytes: int
+    remaining_bytes: int
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataNodeState:
+    """One DataNode as the active NameNode knows it.
+
+    `remaining_bytes` is what HDFS may still use. `contact_age_s` is the age of the last heartbeat,
+    `block_report_age_s` of the last full block report (None: never came). `failed_volumes` are paths.
+    `probe` is what the DataNode itself said when it was asked because it is not live.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
+
+    hostname: str
+    address: str
+    port: int
+    live: bool
+    uuid: str | None = None
+    rack: str | None = None
+    admin_state: AdminState = "normal"
+    contact_age_s: float | None = None
+    block_report_age_s: float | None = None
+    capacity_bytes: int = 0
+    used_bytes: int = 0
+    remaining_bytes: int = 0
+    blocks: int = 0
+    volumes: tuple[VolumeState, ...] = ()
+    failed_volumes: tuple[str, ...] = ()
+    failed_volume_count: int = 0
+    probe: str | None = None
+    version: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.hostname}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockCounts:
+    """Blocks by trouble. `low_redundancy`: fewer good copies than wanted; `highest_priority`: of these, with one left.
+
+    `corrupt`: with a corrupt copy; `missing`: with no good copy left (of these `missing_rf1` never had a second).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
+
+    low_redundancy: int
+    missing: int
+    corrupt: int
+    missing_rf1: int = 0
+    highest_priority: int = 0
+    badly_distributed: int = 0
+    pending_deletion: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """Work that the NameNode has before it. `reconstruction`: copies being made now; `total_blocks`: all there are."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
+
+    reconstruction: int
+    deletion: int = 0
+    total_blocks: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorruptFiles:
+    """Files with a block that has no good copy. `complete`: these are all; otherwise the first of more."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
+
+    paths: tuple[str, ...]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockState:
+    """A block (or erasure-coded group) of a file: copies wanted and good, and where the good ones are (host:port)."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
+
+    file: str
+    block: str
+    length_bytes: int
+    wanted: int
+    live: int
+    leaving: int = 0
+    corrupt: bool = False
+    striped: bool = False
+    locations: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> bool:
+        """No good copy, or (erasure-coded) too few of them to compute the rest."""
+        return self.corrupt or (self.live + self.leaving == 0 and self.wanted > 0)
+
+    @property
+    def under_replicated(self) -> bool:
+        return self.live < self.wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DegradedBlocks:
+    """Under-replicated and missing blocks by name. `scanned_files` were looked at; `complete`: that is all files."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
+
+    blocks: tuple[BlockState, ...]
+    scanned_files: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HdfsState:
+    """One nameservice, observed at `taken_at`. `expected` are the inventory's instances."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
+
+    component: Literal["hdfs"] = "hdfs"
+    version: Literal[1] = 1
+    cluster: str
+    taken_at: datetime
+    nameservice: str = "hdfs"
+    unread: dict[str, str] = field(default_factory=dict)
+    expected: tuple[ExpectedInstance, ...] | None = None
+    namenodes: tuple[NameNodeState, ...] | None = None
+    zkfcs: tuple[ZkfcState, ...] | None = None
+    journalnodes: tuple[JournalNodeState, ...] | None = None
+    journal_streams: tuple[JournalStream, ...] | None = None
+    datanodes: tuple[DataNodeState, ...] | None = None
+    replicated_blocks: BlockCounts | None = None
+    ec_groups: BlockCounts | None = None
+    pending: Pending | None = None
+    corrupt_files: CorruptFiles | None = None
+    degraded_blocks: DegradedBlocks | None = None
+
+    def expected_of(self, role: RoleName) -> tuple[ExpectedInstance, ...]:
+        return tuple(e for e in self.expected or () if e.role == role)
+
+
+def same_server(expected: ExpectedInstance, *, address: str, hostname: str, port: int) -> bool:
+    """Whether a server that HDFS names is this instance: its port, and its address or its name, domain or not."""
+    if port != expected.port:
+        return False
+    mine = {expected.address.lower(), expected.host.lower()}
+    return bool(mine & {address.lower(), hostname.lower(), hostname.lower().partition(".")[0]})
+
+
+def instance_of(state: HdfsState, datanode: DataNodeState) -> ExpectedInstance | None:
+    """The inventory's instance of a DataNode; None when it is unknown to the inventory."""
+    for expected in state.expected_of("datanode"):
+        if same_server(expected, address=datanode.address, hostname=datanode.hostname, port=datanode.port):
+            return expected
+    return None
