@@ -196,6 +196,12 @@ class NameNode:
                 return
             start = page.partialListing[-1].path
 
+    def exists(self, path: str) -> bool:
+        answer = self.connection.call(
+            CLIENT, "getFileInfo", pb.GetFileInfoRequestProto(src=path), pb.GetFileInfoResponseProto
+        )
+        return answer.HasField("fs")
+
     def block_locations(self, path: str) -> pb.LocatedBlocksProto | None:
         """A file's blocks and where they are; None when there is no such file."""
         request = pb.GetBlockLocationsRequestProto(src=path, offset=0, length=2**63 - 1)
