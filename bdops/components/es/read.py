@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 from bdops.components.es import parse
@@ -101,6 +103,20 @@ def read_state(deployment: Deployment, *, timeout_s: float, readings: frozenset[
         ),
         **fields,
     )
+
+
+def with_explanations(deployment: Deployment, state: EsState, index: str, *, timeout_s: float) -> EsState:
+    """The state with the explanations of one index (or pattern) as well, again up to a limit."""
+    known = {(e.index, e.shard, e.primary) for e in state.explanations or ()}
+    mine = [s for s in state.shards or () if fnmatchcase(s.index, index)]
+    asked = [s for s in worth_explaining(mine, MAX_EXPLANATIONS) if (s.index, s.shard, s.primary) not in known]
+    answering = {s.instance for s in state.servers or () if s.error is None}
+    instance = next((i for i in deployment.instances if i.name in answering), None)
+    if not asked or instance is None:
+        return state
+    reader = _Reader({instance.name: Node(instance)}, time.monotonic() + timeout_s)
+    more = reader.explain(Node(instance), asked)
+    return replace(state, explanations=(*(state.explanations or ()), *more))
 
 
 class _Reader:
@@ -272,10 +288,12 @@ class _Reader:
         self._state_done.wait(self.left_s())
         if self._state is None:
             raise StateUnknown(f"needs the shards: {why_unread(self._state_error or TimeoutError('not read in time'))}")
-        node = self.entry()
-        asked = worth_explaining(self._state.shards, MAX_EXPLANATIONS)
+        return self.explain(self.entry(), worth_explaining(self._state.shards, MAX_EXPLANATIONS))
+
+    def explain(self, node: Node, asked: Sequence[Shard]) -> tuple[Explanation, ...]:
+        """The explanations of these copies, less those that have a node by now."""
         got = read_all({s.name: _bind(self._explain, node, s) for s in asked}, timeout_s=self.left_s())
-        if asked and not got.values:
+        if got.unread and not got.values:
             raise StateUnknown(f"no explanation was to be had: {next(iter(got.unread.values()))}")
         return tuple(e for s in asked if (e := got.values.get(s.name)) is not None)
 
