@@ -102,12 +102,12 @@ def _loaded(session: frame.Session) -> LoadedInventory:
     return inventory
 
 
-def _known_checks(inventory: LoadedInventory) -> dict[str, dict[str, tuple[str, ...]]]:
+def _known_checks(inventory: LoadedInventory) -> dict[str, dict[str, dict[str, str]]]:
     from bdops.registry import COMPONENTS, component
 
     names = {deployment.component for cluster in inventory.clusters for deployment in cluster.deployments}
     wanted = list(COMPONENTS) if any(c.checks or c.mutes for c in inventory.clusters) else sorted(names)
     return {
-        name: {check.code: tuple(t.name for t in check.thresholds) for check in component(name).checks}
+        name: {check.code: {t.name: t.unit for t in check.thresholds} for check in component(name).checks}
         for name in (*wanted, "host")
     }

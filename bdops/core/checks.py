@@ -201,13 +201,17 @@ def limits_of(check: Check[Any], override: CheckOverride | None) -> dict[str, Th
 
     A pair that the inventory gives without a name (under "") is the check's only threshold's.
     """
-    given = dict(override.limits) if override else {}
-    if "" in given and len(check.thresholds) == 1:
-        given[check.thresholds[0].name] = given.pop("")
-    return {
-        t.name: replace(t, warning=given[t.name][0], critical=given[t.name][1]) if t.name in given else t
-        for t in check.thresholds
-    }
+    override = override or CheckOverride()
+    limits = {}
+    for threshold in check.thresholds:
+        unnamed = len(check.thresholds) == 1 and "" in override.limits
+        name = "" if unnamed else threshold.name
+        if name in override.limits:
+            scale = 1000 if threshold.unit == "ms" and override.units.get(name) == "s" else 1
+            warning, critical = (None if x is None else x * scale for x in override.limits[name])
+            threshold = replace(threshold, warning=warning, critical=critical)
+        limits[threshold.name] = threshold
+    return limits
 
 
 def _run_one(check: Check[Any], state: State, subject: str, override: CheckOverride | None) -> CheckResult:

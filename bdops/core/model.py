@@ -105,10 +105,15 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckOverride:
-    """What the inventory says of one check: `limits` maps a threshold's name to (warning, critical)."""
+    """What the inventory says of one check: `limits` maps a threshold's name to (warning, critical).
+
+    `units` has the unit that a limit was written in ("%", "s" or "bytes"), where it was written with one:
+    `5s` is 5000 to a threshold in ms, and a bare 5 is 5.
+    """
 
     enabled: bool = True
     limits: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import yaml
 
 from bdops.inventory.ranges import fold
 
-_WHOLE = {
+_WHOLE: dict[str, tuple[str, ...]] = {
     "zk": ("zk", "zookeeper", "zookeepers", "zookeeper_servers"),
     "kafka": ("kafka", "kafkas", "kafka_servers"),
     "hdfs": ("hdfs",),
@@ -18,7 +18,7 @@ _WHOLE = {
 }
 """Groups that are a component by their name."""
 
-_ROLES = {
+_ROLES: dict[str, dict[str, tuple[str, ...]]] = {
     "kafka": {
         "broker": ("broker", "brokers", "kafka_broker", "kafka_brokers"),
         "controller": ("kafka_controller", "kafka_controllers", "kraft_controller", "kraft_controllers"),

@@ -7,6 +7,8 @@ are not here: they are validated into the type that the component brings.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
@@ -30,23 +32,36 @@ def _one_or_more(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def limit(value: object) -> float | None:
-    """A number, `80%`, `10m` or `5GB` as a number: percent, seconds, bytes. Raises ValueError."""
-    if value is None:
-        return None
-    number: float | None = None
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A limit, with the unit that it was written in: "%", "s", "bytes", or "" for a bare number."""
+
+    value: float
+    unit: str = ""
+
+
+def amount(value: object) -> Amount | None:
+    """A number, `80%`, `10m` or `5GB`: bare, percent, seconds, bytes. Raises ValueError."""
+    found: Amount | None = None
+    if value is None or isinstance(value, Amount):
+        return value
     if isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value)
+        found = Amount(float(value))
     elif isinstance(value, str):
-        for parse in (float, units.parse_percent, units.parse_duration, units.parse_size):
+        for parse, unit in _AMOUNTS:
             try:
-                number = float(parse(value))
+                found = Amount(float(parse(value)), unit)
                 break
             except (ValueError, OverflowError):
                 continue
-    if number is None or not math.isfinite(number):
+    if found is None or not math.isfinite(found.value):
         raise ValueError("expected a number, a percentage (80%), a duration (10m) or a size (5GB)")
-    return number
+    return found
+
+
+_AMOUNTS: tuple[tuple[Callable[[str], float], str], ...] = (
+    (float, ""), (units.parse_percent, "%"), (units.parse_duration, "s"), (units.parse_size, "bytes"),
+)  # fmt: skip
 
 
 def moment(value: object) -> datetime:
@@ -68,7 +83,7 @@ Text = Annotated[str, BeforeValidator(_text), Field(min_length=1), WithJsonSchem
 Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_more), _ONE_OR_MORE]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Hosts = Annotated[tuple[Text, ...], BeforeValidator(_one_or_more), Field(min_length=1), _ONE_OR_MORE]
-Limit = Annotated[float | None, BeforeValidator(limit), WithJsonSchema({"type": ["number", "string", "null"]})]
+Limit = Annotated[Amount | None, BeforeValidator(amount), WithJsonSchema({"type": ["number", "string", "null"]})]
 Vars = Annotated[dict[str, Any], BeforeValidator(_empty)]
 
 
@@ -114,11 +129,21 @@ class HostDoc(Doc):
     groups: Texts = ()
 
 
+def _require_one_unit(warning: Amount | None, critical: Amount | None) -> None:
+    if warning and critical and warning.unit != critical.unit:
+        raise ValueError("expected warning and critical in the same unit")
+
+
 class LimitsDoc(Doc):
     """Both are said, null for none: a limit that is left out must not vanish unnoticed."""
 
     warning: Limit
     critical: Limit
+
+    @model_validator(mode="after")
+    def _of_one_unit(self) -> LimitsDoc:
+        _require_one_unit(self.warning, self.critical)
+        return self
 
 
 class CheckDoc(Doc):
@@ -134,6 +159,7 @@ class CheckDoc(Doc):
             raise ValueError("expected both warning and critical; null stands for none")
         if given and self.limits:
             raise ValueError("expected either warning and critical, or limits by name, not both")
+        _require_one_unit(self.warning, self.critical)
         return self
 
 

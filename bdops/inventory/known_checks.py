@@ -11,8 +11,10 @@ from bdops.inventory.load import LoadedInventory
 from bdops.inventory.problems import Problems, likely_or_known, raise_all
 from bdops.inventory.yaml_source import Key
 
-Codes = Mapping[str, tuple[str, ...]]
-"""The names of the thresholds of each check, by its code."""
+Codes = Mapping[str, Mapping[str, str]]
+"""The unit of each threshold of each check, by code and name."""
+
+_FITTING = {"%": ("%",), "s": ("s", "ms"), "bytes": ("bytes",)}
 
 
 def require_known_checks(inventory: LoadedInventory, known: Mapping[str, Codes]) -> None:
@@ -55,14 +57,20 @@ def _judge(
             )
     for index, mute in enumerate(mutes):
         if not any(fnmatchcase(code, mute.check) for code in codes):
-            hint = likely_or_known(mute.check, codes, "checks")
+            patterns = {f"{code.partition('_')[0]}_*" for code in codes}
+            hint = likely_or_known(mute.check, (*codes, *patterns), "checks")
             problems.add((*path, "mutes", index, "check"), f"no check is called {mute.check!r}", hint=hint)
 
 
-def _wrong_limits(override: CheckOverride, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _wrong_limits(override: CheckOverride, units: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in override.limits:
-        if name == "" and len(names) != 1:
-            count = f"{len(names)} limits" if names else "no limits"
+        if name == "" and len(units) != 1:
+            count = f"{len(units)} limits" if units else "no limits"
             yield "", f"the check has {count}: expected `limits` by name"
-        elif name and name not in names:
+        elif name and name not in units:
             yield name, "the check has no such limit"
+        else:
+            wanted = units[name] if name else next(iter(units.values()))
+            written = override.units.get(name)
+            if written and wanted not in _FITTING[written]:
+                yield name, f"the limit is in {wanted or 'plain numbers'}, and was written in {written}"

@@ -160,10 +160,17 @@ def check_overrides(docs: Mapping[str, edge.CheckDoc]) -> dict[str, CheckOverrid
     """What the inventory says of checks. A pair of limits given directly is stored under the name ""."""
     result = {}
     for code, doc in docs.items():
-        limits = {name: (each.warning, each.critical) for name, each in doc.limits.items()}
+        pairs = {name: (each.warning, each.critical) for name, each in doc.limits.items()}
         if doc.model_fields_set & {"warning", "critical"}:
-            limits[""] = (doc.warning, doc.critical)
-        result[code] = CheckOverride(enabled=doc.enabled, limits=limits)
+            pairs[""] = (doc.warning, doc.critical)
+        result[code] = CheckOverride(
+            enabled=doc.enabled,
+            limits={
+                name: (warning.value if warning else None, critical.value if critical else None)
+                for name, (warning, critical) in pairs.items()
+            },
+            units={name: each.unit for name, pair in pairs.items() for each in pair if each and each.unit},
+        )
     return result
 
 
