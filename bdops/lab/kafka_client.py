@@ -115,8 +115,9 @@ def reassign(lab: Lab, topic: str, partition: int, replicas: Sequence[int] | Non
 
 def elect_preferred(lab: Lab) -> None:
     """Give leadership back to the preferred replicas; those that lead already are no error."""
+    preferred = 0  # ElectionType of the protocol
     with admin(lab) as client:
-        client.elect_leaders("PREFERRED", raise_errors=False)
+        client.elect_leaders(preferred, raise_errors=False)
 
 
 @contextmanager

@@ -346,7 +346,7 @@ FAULTS = (
     Fault(
         name="kafka-quorum-lost",
         help="two of three controllers killed; TARGET is the one left (default: kafka/node1)",
-        shows=("KAFKA_QUORUM", "KAFKA_VOTER_LAG", "KAFKA_SERVER_UNREACHABLE"),
+        shows=("KAFKA_QUORUM", "KAFKA_SERVER_UNREACHABLE"),
         break_it=break_quorum,
         heal=settle_and_delete(),
     ),

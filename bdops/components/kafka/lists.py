@@ -28,7 +28,7 @@ LOG_DIR_READINGS = frozenset({"servers", "brokers", "log_dirs"})
 
 
 def require(state: KafkaState, *readings: str) -> None:
-    """Raise when a reading that a list is made of is not there: as Unreachable or NotAuthorised if no server answered."""
+    """Raise when a reading that a list is made of is not there: Unreachable or NotAuthorised if no server answered."""
     for name in readings:
         if getattr(state, name) is not None:
             continue

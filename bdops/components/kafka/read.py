@@ -197,19 +197,21 @@ class _Reader:
             quorum = questions.described_quorum(connection, deadline)
             return quorum, questions.reassignments(connection, deadline)
         except BdopsError as e:
-            return self._quorum_of_controllers(e), e
+            return self._of_controllers(e)
         finally:
             connection.close()
 
-    def _quorum_of_controllers(self, error: BdopsError) -> MetadataQuorum | BdopsError:
+    def _of_controllers(
+        self, error: BdopsError
+    ) -> tuple[MetadataQuorum | BdopsError, tuple[Reassignment, ...] | BdopsError]:
         """Ask each controller itself. `leader_id` is None when some answer and none says that it leads."""
         controllers = [i for i in self.deployment.instances if "controller" in i.roles]
-        tasks = {i.name: partial(_quorum_of, i, self.deadline) for i in controllers}
+        tasks = {i.name: partial(_of_controller, i, self.deadline) for i in controllers}
         answers = read_all(tasks, timeout_s=self._left() * 0.9)
-        leading = [q for q in answers.values.values() if q is not None]
+        leading = [answer for answer in answers.values.values() if answer is not None]
         if leading:
-            return max(leading, key=lambda q: q.epoch or 0)
-        return MetadataQuorum(leader_id=None) if answers.values else error
+            return max(leading, key=lambda answer: answer[0].epoch or 0)
+        return MetadataQuorum(leader_id=None) if answers.values else error, error
 
     def _take_controller(self, answer: Any, why: str | None) -> None:
         if answer is None:
@@ -231,7 +233,8 @@ class _Reader:
             key = f"{reading}/{instance.name}"
             if key in values:
                 parts[self.broker_of[instance.name]] = values[key]
-            else:
+            elif not (reading == "groups" and self._is_fenced(instance.name)):
+                # A fenced broker coordinates no group: others have taken its groups over.
                 self.unread[key] = unread.get(key) or self._why_no_connection(instance.name)
         if not parts:
             self.unread[reading] = "; ".join(w for k, w in self.unread.items() if k.startswith(f"{reading}/"))
@@ -343,6 +346,9 @@ class _Reader:
         """The brokers that answered."""
         return [i for i in self.deployment.instances if "broker" in i.roles and i.name in self.connections]
 
+    def _is_fenced(self, name: str) -> bool:
+        return any(b.fenced and b.id == self.broker_of.get(name) for b in self.found.get("brokers", ()))
+
     def _why_no_connection(self, name: str) -> str:
         for server in self.found["servers"]:
             if server.name == name and server.error:
@@ -383,10 +389,12 @@ def _answer(instance: Instance, deadline: float) -> Connection | BdopsError:
         return e
 
 
-def _quorum_of(instance: Instance, deadline: float) -> MetadataQuorum | None:
+def _of_controller(instance: Instance, deadline: float) -> tuple[MetadataQuorum, tuple[Reassignment, ...]] | None:
+    """The quorum and the reassignments from the active controller; None from another."""
     connection = _connected(instance, deadline, controller=True)
     try:
-        return questions.described_quorum(connection, deadline)
+        quorum = questions.described_quorum(connection, deadline)
+        return (quorum, questions.reassignments(connection, deadline)) if quorum else None
     finally:
         connection.close()
 

@@ -8,7 +8,15 @@ from math import ceil
 from math import floor as floor_of
 from typing import TypeVar
 
-from bdops.components.kafka.checks.common import down_brokers, instance_names, live_brokers, name_of, named, short
+from bdops.components.kafka.checks.common import (
+    down_brokers,
+    instance_names,
+    live_brokers,
+    name_of,
+    named,
+    short,
+    shorts,
+)
 from bdops.components.kafka.state import KafkaState
 from bdops.core.checks import Check, Finding, Limits, Severity, Threshold, Verdict
 from bdops.core.units import plural
@@ -48,6 +56,10 @@ def replicas_by_broker(state: KafkaState) -> dict[int, int]:
 def _judge_skew(state: KafkaState, limits: Limits, counts: dict[int, int], noun: str) -> Verdict:
     names = instance_names(state)
     limit, floor = limits["skew"], limits["floor"].warning or 0
+    down = sorted(down_brokers(state))
+    if down:
+        # Leaders flee from a broker that is down, and come back with it: that is no skew to correct.
+        return Verdict(f"not judged while brokers are down: {shorts(down, names)}", severity=Severity.OK)
     off = deviation_percent(counts, floor=floor)
     mean = sum(counts.values()) / len(counts) if counts else 0.0
     findings = tuple(

@@ -68,6 +68,13 @@ def name_of(topic: Topic, partition: Partition) -> str:
     return partition_name(topic.name, partition.id)
 
 
+def not_of(state: KafkaState, reading: str) -> str:
+    """For the summary of a check that compares servers, and judges those that it has: `; not known of node2`."""
+    prefix = f"{reading}/"
+    missing = [key.rsplit("/", 1)[-1] for key in state.unread if key.startswith(prefix)]
+    return f"; not known of {', '.join(missing)}" if missing else ""
+
+
 def unread_parts(state: KafkaState, reading: str) -> tuple[Finding, ...]:
     """An UNKNOWN finding for each server whose part of a reading is missing."""
     prefix = f"{reading}/"

@@ -8,8 +8,8 @@ from bdops.components.kafka.checks.common import (
     min_isr,
     name_of,
     named,
+    not_of,
     short,
-    unread_parts,
 )
 from bdops.components.kafka.state import KafkaState
 from bdops.core.checks import Check, Finding, Limits, Metric, Severity, Threshold, Verdict
@@ -35,9 +35,7 @@ def _judge_unclean(state: KafkaState, limits: Limits) -> Verdict:
         if findings
         else "unclean leader election is off everywhere"
     )
-    return Verdict(
-        summary, (*findings, *unread_parts(state, "broker_configs")), (Metric("unclean_topics", len(topics)),)
-    )
+    return Verdict(summary + not_of(state, "broker_configs"), tuple(findings), (Metric("unclean_topics", len(topics)),))
 
 
 def _judge_replication_factor(state: KafkaState, limits: Limits) -> Verdict:

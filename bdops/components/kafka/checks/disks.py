@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from bdops.components.kafka.checks.balance import deviation_percent
-from bdops.components.kafka.checks.common import instance_names, named, short, unread_parts
+from bdops.components.kafka.checks.common import instance_names, named, not_of, short, unread_parts
 from bdops.components.kafka.state import KafkaState, LogDir
 from bdops.core.checks import Check, Finding, Limits, Metric, Severity, Threshold, Verdict
 from bdops.core.units import format_size, plural
@@ -113,9 +113,7 @@ def _judge_skew(state: KafkaState, limits: Limits) -> Verdict:
                 detail = f"{format_size(paths[path])}, {percent:+.0f} % off the mean of this broker's directories"
                 findings.append(Finding(f"{short(broker, names)}:{path}", severity, detail, named((broker,), names)))
     summary = f"bytes differ from the mean by up to {worst:.0f} %" if worst else "bytes are spread evenly"
-    return Verdict(
-        summary, (*findings, *unread_parts(state, "log_dirs")), (limit.metric(round(worst, 1), "disk_skew"),)
-    )
+    return Verdict(summary + not_of(state, "log_dirs"), tuple(findings), (limit.metric(round(worst, 1), "disk_skew"),))
 
 
 CHECKS: tuple[Check[KafkaState], ...] = (

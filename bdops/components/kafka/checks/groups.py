@@ -51,7 +51,7 @@ def _judge(condition: Condition, severity: Severity) -> Callable[[KafkaState, Li
             if bad
             else f"none of {plural(len(lags), 'group')} {condition.value}"
         )
-        summary += f" (window {format_duration(window_s(state.group_samples or ()))}"
+        summary += f" ({_window(state)}"
         short = sum(g.condition is Condition.SHORT_WINDOW for g in lags)
         if short and condition is not Condition.STOPPED:
             summary += f", too short to judge {plural(short, 'group')} yet"
@@ -62,6 +62,11 @@ def _judge(condition: Condition, severity: Severity) -> Callable[[KafkaState, Li
         )
 
     return judge
+
+
+def _window(state: KafkaState) -> str:
+    span_s = window_s(state.group_samples or ())
+    return f"window {format_duration(span_s)}" if span_s else "one sample: no window yet"
 
 
 def _count(group: GroupLag, condition: Condition) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from bdops.components.kafka.checks.common import (
     adding_replicas,
@@ -14,7 +15,7 @@ from bdops.components.kafka.checks.common import (
     shorts,
 )
 from bdops.components.kafka.state import KafkaState, Partition, Topic
-from bdops.core.checks import Check, Finding, Limits, Severity, Threshold, Verdict
+from bdops.core.checks import Check, Finding, Limits, Severity, Threshold, Verdict, worst
 from bdops.core.units import plural
 
 
@@ -37,6 +38,23 @@ def under_replicated(state: KafkaState) -> Iterator[tuple[Topic, Partition, tupl
 def leaderless(state: KafkaState) -> Iterator[tuple[Topic, Partition]]:
     """Partitions without a leader: nobody can read or write them."""
     return ((t, p) for t, p in state.partitions() if p.leader is None)
+
+
+def _if_current(judge: Callable[[KafkaState, Limits], Verdict]) -> Callable[[KafkaState, Limits], Verdict]:
+    """Without an active controller brokers repeat what they last heard: good news is then no news."""
+
+    def judged(state: KafkaState, limits: Limits) -> Verdict:
+        verdict = judge(state, limits)
+        if state.quorum is None or state.quorum.leader_id is not None:
+            return verdict
+        known = verdict.severity or worst(f.severity for f in verdict.findings)
+        return replace(
+            verdict,
+            summary=f"no controller is active; as last known: {verdict.summary}",
+            severity=worst((Severity.UNKNOWN, known)),
+        )
+
+    return judged
 
 
 def _judge_under_replicated(state: KafkaState, limits: Limits) -> Verdict:
@@ -142,7 +160,7 @@ CHECKS: tuple[Check[KafkaState], ...] = (
         "- Is the broker down (KAFKA_SERVER_UNREACHABLE), or is its log directory offline (KAFKA_LOG_DIR_OFFLINE)?\n"
         "- Only when those replicas are lost for good: `kafka-leader-election.sh --election-type unclean --topic T "
         "--partition N` elects one that lags. What it had not copied is lost.",
-        judge=_judge_offline,
+        judge=_if_current(_judge_offline),
         needs=("topics",),
         thresholds=(Threshold("partitions", "", None, 1),),
     ),
@@ -155,7 +173,7 @@ CHECKS: tuple[Check[KafkaState], ...] = (
         "- A topic with fewer replicas than its min.insync.replicas never takes such writes: raise its replication "
         "(`kafka-reassign-partitions.sh`) or lower its minimum (`kafka-configs.sh --alter --topic T --add-config "
         "min.insync.replicas=1`).",
-        judge=_judge_under_min_isr,
+        judge=_if_current(_judge_under_min_isr),
         needs=("topics", "topic_configs"),
         thresholds=(Threshold("partitions", "", None, 1),),
     ),
@@ -168,7 +186,7 @@ CHECKS: tuple[Check[KafkaState], ...] = (
         "between racks.\n"
         "- After a restart this passes by itself as the replicas catch up; a throttle left behind slows that "
         "(KAFKA_THROTTLE_LEFT).",
-        judge=_judge_under_replicated,
+        judge=_if_current(_judge_under_replicated),
         needs=("topics",),
         thresholds=(Threshold("partitions", "", 1, None),),
     ),
@@ -177,7 +195,7 @@ CHECKS: tuple[Check[KafkaState], ...] = (
         meaning="Exactly min.insync.replicas are in sync though the partition has more replicas: the loss of one "
         "more stops writes.",
         remedy="Restart nothing now; bring the missing replicas back first.\n\n- `bdops kafka partitions --at-min-isr`",
-        judge=_judge_at_min_isr,
+        judge=_if_current(_judge_at_min_isr),
         needs=("topics", "topic_configs"),
         thresholds=(Threshold("partitions", "", 1, None),),
     ),
