@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from bdops.components.hdfs.namenode import NameNode, Nameservice
 from bdops.components.hdfs.rpc import Connection
 from bdops.components.hdfs.servers import JournalServer
+from bdops.errors import BdopsError
 from bdops.lab import hdfs_config as config
-from bdops.lab.recipe import Program, Say
+from bdops.lab import hdfs_faults, hdfs_load
+from bdops.lab.recipe import Program, Recipe, Say
 
 if TYPE_CHECKING:
     from bdops.lab.lab import Lab
@@ -20,6 +22,8 @@ VERSION = "3.5.0"
 NAMENODES = {"nn1": "node1", "nn2": "node2"}
 JOURNALS = ("node1", "node2", "node3")
 DATANODES = ("node1", "node2", "node3", "node4")
+SMALL_VOLUME_HOST = "node3"
+SMALL_VOLUME_MB = 128
 CALL_TIMEOUT_S = 3.0
 HEAPS_MB = {"namenode": 128, "zkfc": 48, "journalnode": 64, "datanode": 80}
 MAINS = {
@@ -28,13 +32,27 @@ MAINS = {
     "journalnode": "org.apache.hadoop.hdfs.qjournal.server.JournalNode",
     "datanode": "org.apache.hadoop.hdfs.server.datanode.DataNode",
 }
+PORTS = {"namenode": (8020, 9870), "zkfc": (8019,), "journalnode": (8485, 8480), "datanode": (9866, 9867, 9864)}
 ENV = {"HADOOP_USER_NAME": config.USER}
 
 
 def node(lab: Lab, host: str) -> config.Node:
     """A host of the lab as Hadoop sees it."""
     found = lab.host(host)
-    return config.Node(name=found.name, address=found.address, rack=found.rack, folder=lab.folder_of("hdfs", host))
+    return config.Node(
+        name=found.name,
+        address=found.address,
+        rack=found.rack,
+        folder=lab.folder_of("hdfs", host),
+        data_dirs=data_dirs(lab, host),
+    )
+
+
+def data_dirs(lab: Lab, host: str) -> tuple[Path, Path]:
+    """The two data directories of a host's DataNode; one of them all is on a small volume of its own."""
+    folder = lab.folder_of("hdfs", host)
+    second = lab.host(host).folder / "hdfs-volume" / "data" if host == SMALL_VOLUME_HOST else folder / "data2"
+    return folder / "data1", second
 
 
 def namenode(lab: Lab, nn: str) -> NameNode:
@@ -56,6 +74,7 @@ def roles_of(host: str) -> list[str]:
 
 def prepare(lab: Lab, say: Say) -> None:
     """Write the configuration of every host and compile the socket factory; what is formatted stays."""
+    lab.small_volume("hdfs", SMALL_VOLUME_HOST, SMALL_VOLUME_MB)
     nodes = [node(lab, host.name) for host in lab.hosts]
     by_name = {n.name: n for n in nodes}
     for one in nodes:
@@ -201,6 +220,33 @@ def serves(lab: Lab) -> bool:
     return sorted(states) == ["active", "standby"]
 
 
+def unhealthy(lab: Lab) -> str | None:
+    """What is wrong with the lab's HDFS; None when all servers serve and no block lacks a copy."""
+    for program in programs(lab):
+        if lab.pid(program.name, program.host) is None:
+            return f"{program.instance} does not run"
+    try:
+        if not serves(lab):
+            return "HDFS does not serve with all its DataNodes"
+        service = nameservice(lab)
+        try:
+            reports = service.on_active(lambda n: n.datanode_reports())
+            counts = (
+                service.on_active(lambda n: n.replicated_blocks()),
+                service.on_active(lambda n: n.ec_block_groups()),
+            )
+        finally:
+            service.close()
+    except BdopsError as e:
+        return e.message
+    if any(d.admin_state != "normal" or any(v.failed for v in d.volumes) for d in reports):
+        return "a DataNode is leaving or has a failed volume"
+    for kind, c in zip(("blocks", "erasure-coded groups"), counts, strict=True):
+        if c.low_redundancy or c.missing or c.corrupt:
+            return f"{kind}: {c.low_redundancy} under-replicated, {c.missing} missing, {c.corrupt} corrupt"
+    return None
+
+
 def inventory(lab: Lab) -> Mapping[str, Any]:
     """The lab's inventory of HDFS."""
     return {
@@ -214,6 +260,33 @@ def inventory(lab: Lab) -> Mapping[str, Any]:
         },
         "instances": {
             **{f"{host}/namenode": {"nn_id": nn} for nn, host in NAMENODES.items()},
-            **{f"{host}/datanode": {"data_dirs": [str(d) for d in node(lab, host).data_dirs]} for host in DATANODES},
+            **{f"{host}/datanode": {"data_dirs": [str(d) for d in data_dirs(lab, host)]} for host in DATANODES},
         },
+        # The lab's DataNodes are dead after 12 s instead of ten minutes, so they are stale earlier too.
+        "checks": {"HDFS_DATANODE_STALE": {"warning": 5, "critical": None}},
     }
+
+
+def config_files(lab: Lab) -> list[Path]:
+    names = ("core-site.xml", "hdfs-site.xml")
+    return [node(lab, host.name).conf_dir / name for host in lab.hosts for name in names]
+
+
+RECIPE = Recipe(
+    name="hdfs",
+    title="HDFS",
+    memory_mb=1800,
+    ports={host: tuple(p for role in roles_of(host) for p in PORTS[role]) for host in DATANODES},
+    artifacts=tuple(
+        f"org.apache.hadoop:{name}:{VERSION}" for name in ("hadoop-common", "hadoop-hdfs", "hadoop-hdfs-client")
+    ),
+    prepare=prepare,
+    programs=programs,
+    start=start,
+    inventory=inventory,
+    load=hdfs_load.load,
+    healthy=unhealthy,
+    faults=hdfs_faults.FAULTS,
+    requires=("zk",),
+    config_files=config_files,
+)

@@ -43,16 +43,13 @@ log4j.logger.org.apache.hadoop.hdfs.StateChange=WARN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A host of the lab as Hadoop sees it. `folder` is its own: configuration, data, names, journals."""
+    """A host of the lab as Hadoop sees it. `folder` is its own: configuration, names, journals."""
 
     name: str
     address: str
     rack: str
     folder: Path
-
-    @property
-    def data_dirs(self) -> tuple[Path, Path]:
-        return self.folder / "data1", self.folder / "data2"
+    data_dirs: tuple[Path, ...]
 
     @property
     def name_dir(self) -> Path:
@@ -114,7 +111,8 @@ def _hdfs_site(node: Node, namenodes: Mapping[str, Node], journals: Sequence[Nod
         "dfs.datanode.address": f"{address}:9866",
         "dfs.datanode.ipc.address": f"{address}:9867",
         "dfs.datanode.http.address": f"{address}:9864",
-        "dfs.datanode.hostname": node.name,
+        # Not a name: WebHDFS redirects to it, and names of lab hosts do not resolve.
+        "dfs.datanode.hostname": address,
         "dfs.namenode.datanode.registration.ip-hostname-check": "false",
         "dfs.hosts.exclude": str(node.conf_dir / "exclude"),
         # Small and quick: a dead DataNode is known after 12 s, a removed block file after 5 s.
