@@ -55,9 +55,15 @@ def _create(
     body = {"settings": {"number_of_shards": 1, "number_of_replicas": replicas, **(settings or {})}}
     node.put(index, body, timeout_s=CALL_S)
     if docs:
-        lines = "".join(f'{{"index":{{"_id":"{n}"}}}}\n{{"number":{n},"text":"document {n}"}}\n' for n in range(docs))
-        node.post(f"{index}/_bulk", lines, timeout_s=CALL_S)
-        node.post(f"{index}/_flush", None, {"force": "true", "wait_if_ongoing": "true"}, timeout_s=CALL_S)
+        _write(lab, index, docs)
+
+
+def _write(lab: Lab, index: str, docs: int) -> None:
+    """Some new documents, in a segment of their own on the disk."""
+    node = any_node(lab)
+    lines = "".join(f'{{"index":{{}}}}\n{{"number":{n},"text":"document {n}"}}\n' for n in range(docs))
+    node.post(f"{index}/_bulk", lines, timeout_s=CALL_S)
+    node.post(f"{index}/_flush", None, {"force": "true", "wait_if_ongoing": "true"}, timeout_s=CALL_S)
 
 
 def _delete(lab: Lab, index: str) -> None:
@@ -117,21 +123,22 @@ def _make_red(lab: Lab, target: str | None) -> None:
 
 
 def _corrupt_replica(lab: Lab, target: str | None) -> None:
-    """With one attempt allowed, Elasticsearch does not quietly copy the primary over the broken replica."""
+    """Merging reads every byte, so it finds the damage.
+
+    With one attempt allowed, Elasticsearch does not quietly copy the primary over the broken replica.
+    """
     index = "fault-corrupted"
-    settings = {"index.shard.check_on_startup": "checksum", "index.allocation.max_retries": 1}
-    _create(lab, index, replicas=1, settings=settings)
+    _create(lab, index, replicas=1, settings={"index.allocation.max_retries": 1})
+    _write(lab, index, 50)  # a second segment, so that there is something to merge
     _await_status(lab, index, "green")
-    node = any_node(lab)
     host = _holder(lab, index, primary=False)
-    node.post(f"{index}/_close", timeout_s=CALL_S)
-    _await_status(lab, index, "green")
-    folder = _shard_dir(lab, index, host) / "index"
-    largest = max((f for f in folder.iterdir() if f.suffix in (".cfs", ".fdt", ".doc")), key=lambda f: f.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    largest.write_bytes(content)
-    node.post(f"{index}/_open", None, {"wait_for_active_shards": "0"}, timeout_s=CALL_S)
+    for file in (_shard_dir(lab, index, host) / "index").iterdir():
+        if file.suffix in (".cfs", ".fdt"):
+            content = bytearray(file.read_bytes())
+            middle = slice(len(content) // 4, len(content) * 3 // 4)
+            content[middle] = bytes(byte ^ 0xFF for byte in content[middle])
+            file.write_bytes(content)
+    any_node(lab).post(f"{index}/_forcemerge", None, {"max_num_segments": 1}, timeout_s=CALL_S)
 
     def failed() -> bool:
         wanted = {"index": index, "shard": 0, "primary": False}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -37,6 +38,8 @@ DEFAULTS_NEEDED = (
 """The default settings that checks read."""
 
 OLDEST_TASKS_KEPT = 20
+DETAILS_KEPT = 300
+EXPLANATION_KEPT = 600
 
 
 class ClusterState(NamedTuple):
@@ -103,7 +106,7 @@ def _unassigned(info: Json, names: Mapping[str, str]) -> Unassigned:
     return Unassigned(
         reason=info["reason"],
         since=_time(info["at"]) if info.get("at") else None,
-        details=info.get("details"),
+        details=_cause(info["details"]) if info.get("details") else None,
         delayed=bool(info.get("delayed", False)),
         failed_attempts=int(info.get("failed_attempts") or info.get("failed_allocation_attempts") or 0),
         last_node=names.get(last, last) if last else None,
@@ -247,7 +250,7 @@ def explanation(body: Json) -> Explanation:
             Decision(
                 node=node["node_name"],
                 decider=decider["decider"],
-                explanation=decider["explanation"],
+                explanation=_short(decider["explanation"]),
                 decision=decider["decision"],
             )
             for node in sorted(body.get("node_allocation_decisions", ()), key=lambda n: n["node_name"])
@@ -267,6 +270,17 @@ def _store(store: Json) -> str:
     if failure:
         return f"the copy on its disk cannot be read: {failure.get('reason') or failure.get('type')}"
     return "the copy on its disk is stale (not in sync)"
+
+
+def _short(text: str) -> str:
+    """An explanation without the stack traces that `max_retry` quotes in it."""
+    return text.split(" [unassigned_info[")[0].strip().splitlines()[0][:EXPLANATION_KEPT]
+
+
+def _cause(details: str) -> str:
+    """The root of a failure in one line: the details are a Java stack trace of many kilobytes."""
+    root = re.split(r"Caused by: |; nested: ", details)[-1].strip().splitlines()[0]
+    return re.sub(r"\b(?:[a-z]\w*\.)+(?=[A-Z]\w*(?:Exception|Error)\b)", "", root)[:DETAILS_KEPT]
 
 
 def _time(text: str) -> datetime:

@@ -52,13 +52,13 @@ def _disk(state: EsState, limits: Limits) -> Verdict:
         findings.append(
             Finding("cluster.routing.allocation.disk.threshold_enabled", Severity.WARNING, "false: disks may fill up")
         )
-    over = [f.object for f in findings if "watermark:" in f.detail]
+    over = [f.object.partition(":")[0] for f in findings if "watermark:" in f.detail]
     if over:
-        summary = f"{plural(len(over), 'disk')} over a watermark: {listed(over)}"
+        summary = f"{plural(len(over), 'data path')} over a watermark, on {listed(dict.fromkeys(over))}"
     elif findings:
         summary = "; ".join(f"{f.object}: {f.detail}" for f in findings)
     else:
-        summary = f"every disk below the low watermark ({marks.low.text}); least free {format_size(least or 0)}"
+        summary = f"every data path below the low watermark ({marks.low.text}); least free {format_size(least or 0)}"
     return Verdict(summary, tuple(findings), tuple(metrics))
 
 

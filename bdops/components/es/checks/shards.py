@@ -161,7 +161,7 @@ def _reason(shard: Shard) -> str:
         return "reason not known"
     text = lost.reason + (" (waits for the node to come back)" if lost.delayed else "")
     if lost.reason == "ALLOCATION_FAILED" and lost.details:
-        text += f" after {plural(lost.failed_attempts, 'attempt')}: {lost.details[:200]}"
+        text += f" after {plural(lost.failed_attempts, 'attempt')}: {lost.details[:140]}"
     return text
 
 
