@@ -216,6 +216,7 @@ class Lab:
 
     def start(self, name: str, host: str) -> None:
         """Start a program, or let a paused one run on. Returns when the process is there, not when it serves."""
+        self._settle(name, host)
         if self._process(name, host):
             self.resume(name, host)
         else:
@@ -234,7 +235,9 @@ class Lab:
         left = processes.wait_gone([one], wait_s + 10)
         if left:
             raise OperationFailed(f"{name} on {host} is still there after SIGKILL ({processes.describe(one.pid)})")
-        return time.monotonic() - started < wait_s
+        gently = time.monotonic() - started < wait_s
+        self._settle(name, host)
+        return gently
 
     def kill(self, name: str, host: str) -> None:
         """SIGKILL, as a crash would; returns when the process is gone."""
@@ -242,6 +245,16 @@ class Lab:
         processes.send(one, signal.SIGKILL)
         if processes.wait_gone([one], 10):
             raise OperationFailed(f"{name} on {host} is still there after SIGKILL ({processes.describe(one.pid)})")
+        self._settle(name, host)
+
+    def _settle(self, name: str, host: str) -> None:
+        """Wait until supervisord has noticed that a process is dead: before that it would not start it again."""
+
+        def noticed() -> bool:
+            state = self.program_state(name, host)
+            return state is None or state.pid is None or processes.process(state.pid) is not None
+
+        self.wait(f"supervisord of {host} to notice the end of {name}", noticed, 20)
 
     def pause(self, name: str, host: str) -> None:
         """SIGSTOP: the process hangs, its sockets stay open. Returns when it has stopped."""
