@@ -65,9 +65,11 @@ def _clock_skew(state: HostState, limits: Limits) -> Verdict:
             side = "ahead" if host.clock_offset_s > usual else "behind"
             detail = f"{format_duration(skew)} {side} of the other hosts"
             findings.append(Finding(host.name, severity, detail, _blame(state, host)))
-    if limit.severity(abs(usual)) is not Severity.OK:
+    open_to_doubt_s = median([h.clock_error_s or 0.0 for h in _read(state) if h.clock_offset_s is not None])
+    own = max(0.0, abs(usual) - open_to_doubt_s)
+    if limit.severity(own) is not Severity.OK:
         side = "behind" if usual > 0 else "ahead of"
-        detail = f"its clock is {format_duration(abs(usual))} {side} the hosts'"
+        detail = f"its clock is {format_duration(own)} {side} the hosts'"
         findings.append(Finding("this machine", Severity.WARNING, detail))
     summary = f"at most {format_duration(worst)} from the median of {plural(len(offsets), 'host')}"
     return Verdict(summary, tuple(findings), (limit.metric(worst),))

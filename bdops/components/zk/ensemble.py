@@ -87,6 +87,15 @@ def lag(server: Server, first: Server) -> int | None:
     return Zxid.of(server.zxid).behind(Zxid.of(first.zxid))
 
 
+def newest(state: ZkState) -> Server | None:
+    """The server to compare with: the leader; where it cannot be read, the follower that has most of its writes.
+
+    A follower in the broadcast phase has a leader, whoever that is: it stops serving when it loses it.
+    """
+    following = (s for s in state.servers or () if s.serving and s.mode == "follower" and s.zxid)
+    return leader(state) or max(following, key=lambda s: Zxid.of(s.zxid or "0"), default=None)
+
+
 def caught_up(server: Server, first: Server | None, *, behind: float) -> bool:
     """Whether the server's vote counts: it serves, takes part in the broadcast, and is less than `behind` behind."""
     if not server.serving or server.read_only or server.mode not in ("leader", "follower", "standalone"):
@@ -104,5 +113,5 @@ def quorum(state: ZkState, *, behind: float) -> Quorum | None:
     voters = configured(state)
     if not voters:
         return None
-    first = leader(state)
+    first = newest(state)
     return Quorum.of(voters, (s.name for s in state.servers or () if caught_up(s, first, behind=behind)))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from bdops.components.zk import ensemble
 from bdops.components.zk.ensemble import short
 from bdops.components.zk.state import Server, ZkState
-from bdops.core.checks import Check, Finding, Limits, Severity, Threshold, Verdict
+from bdops.core.checks import Check, Finding, Limits, Severity, Threshold, Verdict, worst
 from bdops.core.units import format_size
 
 # Averages of fewer requests than this say more about the start of the JVM than about the server.
@@ -21,47 +21,48 @@ def _readable(state: ZkState) -> Iterable[Server]:
 
 def _gauge(
     state: ZkState, limit: Threshold, value: Callable[[Server], float | None], show: Callable[[float], str]
-) -> tuple[float, list[Finding], Verdict]:
-    """Judge one value of every server by one limit; the Verdict tells the worst."""
+) -> Verdict:
+    """Judge one value of every server by one limit; the summary and the metric are the worst's."""
     findings: list[Finding] = []
-    worst = 0.0
+    seen: list[float] = []
     for server in _readable(state):
-        seen = value(server)
-        if seen is None:
+        number = value(server)
+        if number is None:
             why = server.error or f"{limit.name} was not read"
             findings.append(Finding(short(server.name), Severity.UNKNOWN, why, (server.name,)))
             continue
-        worst = max(worst, seen)
-        if (severity := limit.severity(seen)) is not Severity.OK:
-            findings.append(Finding(short(server.name), severity, show(seen), (server.name,)))
-    return worst, findings, Verdict(f"at most {show(worst)}", tuple(findings), (limit.metric(worst),))
+        seen.append(number)
+        if (severity := limit.severity(number)) is not Severity.OK:
+            findings.append(Finding(short(server.name), severity, show(number), (server.name,)))
+    if not seen:
+        return Verdict("no server told", tuple(findings), severity=Severity.UNKNOWN)
+    return Verdict(f"at most {show(max(seen))}", tuple(findings), (limit.metric(max(seen)),))
 
 
 def _latency(state: ZkState, limits: Limits) -> Verdict:
-    judged = [s for s in _readable(state) if s.latency_avg_ms is None or (s.requests_received or 0) >= ENOUGH_REQUESTS]
-    few = [s for s in _readable(state) if s not in judged]
+    few = [s for s in _readable(state) if s.latency_avg_ms is not None and (s.requests_received or 0) < ENOUGH_REQUESTS]
     findings: list[Finding] = []
     average = p99 = 0.0
+    judged = [s for s in _readable(state) if s not in few]
     for s in judged:
         if s.latency_avg_ms is None:
             findings.append(Finding(short(s.name), Severity.UNKNOWN, s.error or "latency was not read", (s.name,)))
             continue
-        average = max(average, s.latency_avg_ms)
         slowest = max(s.read_latency_p99_ms or 0.0, s.update_latency_p99_ms or 0.0)
-        p99 = max(p99, slowest)
-        severity = max(
-            limits["latency_avg"].severity(s.latency_avg_ms),
-            limits["latency_p99"].severity(slowest),
-            key=lambda x: x.rank,
+        average, p99 = max(average, s.latency_avg_ms), max(p99, slowest)
+        severity = worst(
+            (limits["latency_avg"].severity(s.latency_avg_ms), limits["latency_p99"].severity(slowest)),
         )
         if severity is not Severity.OK:
-            detail = (
+            numbers = (
                 f"{s.latency_avg_ms:.0f} ms on average, p99 {slowest:.0f} ms, at most {s.latency_max_ms or 0:.0f} ms"
             )
-            findings.append(Finding(short(s.name), severity, detail, (s.name,)))
+            findings.append(Finding(short(s.name), severity, numbers, (s.name,)))
     summary = f"at most {average:.1f} ms on average, p99 {p99:.0f} ms"
     if few:
         summary += f"; too few requests to judge: {', '.join(short(s.name) for s in few)}"
+    if not judged and not few:
+        return Verdict("no server told", severity=Severity.UNKNOWN)
     metrics = (limits["latency_avg"].metric(average), limits["latency_p99"].metric(p99))
     return Verdict(summary, tuple(findings), metrics)
 
@@ -69,7 +70,7 @@ def _latency(state: ZkState, limits: Limits) -> Verdict:
 def _outstanding(state: ZkState, limits: Limits) -> Verdict:
     return _gauge(
         state, limits["outstanding"], lambda s: s.outstanding_requests, lambda v: f"{v:.0f} outstanding requests"
-    )[2]
+    )
 
 
 def _files(state: ZkState, limits: Limits) -> Verdict:
@@ -78,18 +79,20 @@ def _files(state: ZkState, limits: Limits) -> Verdict:
             return None
         return 100 * server.open_files / server.max_open_files
 
-    return _gauge(state, limits["open_files"], used, lambda v: f"{v:.1f} % of the file descriptors in use")[2]
+    return _gauge(state, limits["open_files"], used, lambda v: f"{v:.1f} % of the file descriptors in use")
 
 
 def _data_size(state: ZkState, limits: Limits) -> Verdict:
-    size, size_findings, _ = _gauge(state, limits["data_size"], lambda s: s.data_size_bytes, format_size)
-    count, count_findings, _ = _gauge(state, limits["znodes"], lambda s: s.znodes, lambda v: f"{v:.0f} znodes")
-    metrics = (limits["data_size"].metric(size), limits["znodes"].metric(count))
-    return Verdict(f"{format_size(size)} in {count:.0f} znodes", (*size_findings, *count_findings), metrics)
+    size = _gauge(state, limits["data_size"], lambda s: s.data_size_bytes, lambda v: f"{format_size(v)} of data")
+    count = _gauge(state, limits["znodes"], lambda s: s.znodes, lambda v: f"{v:.0f} znodes")
+    findings = dict.fromkeys((*size.findings, *count.findings))
+    severity = worst(v.severity or worst(f.severity for f in v.findings) for v in (size, count))
+    summary = ", ".join(dict.fromkeys((size.summary, count.summary)))
+    return Verdict(summary, tuple(findings), size.metrics + count.metrics, severity)
 
 
 def _watches(state: ZkState, limits: Limits) -> Verdict:
-    return _gauge(state, limits["watches"], lambda s: s.watches, lambda v: f"{v:.0f} watches")[2]
+    return _gauge(state, limits["watches"], lambda s: s.watches, lambda v: f"{v:.0f} watches")
 
 
 CHECKS: tuple[Check[ZkState], ...] = (

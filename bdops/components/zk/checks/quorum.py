@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bdops.components.zk import ensemble
 from bdops.components.zk.ensemble import short
-from bdops.components.zk.state import ZkState
+from bdops.components.zk.state import Server, ZkState
 from bdops.core.checks import Check, Finding, Limits, Metric, Severity, Threshold, Verdict
+from bdops.core.quorum import Quorum
 from bdops.core.units import plural
 
 # A follower this far behind does not count towards the quorum: it would have to catch up before its vote helps.
@@ -18,27 +19,46 @@ def _quorum(state: ZkState, limits: Limits) -> Verdict:
         return Verdict("the voters are not known: no server told the configuration", severity=Severity.UNKNOWN)
     seen = {s.name: s for s in ensemble.servers(state)}
     missing = sorted(q.configured - q.caught_up)
-    claimed = _claimed_by_leader(state) or 0
-    if q.spare >= 0:
-        severity = Severity.WARNING
-    else:
-        severity = Severity.UNKNOWN if claimed >= q.needed else Severity.CRITICAL
+    untold = [name for name in missing if name not in seen or _untold(seen[name])]
+    severity = _quorum_severity(q, untold)
     findings = tuple(
-        Finding(short(name), severity, _why_missing(state, name), (name,) if name in seen else ()) for name in missing
+        Finding(
+            short(name),
+            Severity.UNKNOWN if name in untold else max(severity, Severity.WARNING, key=lambda x: x.rank),
+            _why_missing(state, name),
+            (name,) if name in seen else (),
+        )
+        for name in missing
     )
     metrics = (
         Metric("voters_configured", len(q.configured)),
-        Metric("voters_caught_up", len(q.caught_up), critical=q.needed - 1, warning=q.needed),
+        Metric("voters_caught_up", len(q.caught_up), warning=q.needed, critical=q.needed - 1),
     )
     counts = f"{len(q.caught_up)} of {plural(len(q.configured), 'voter')} caught up, {q.needed} needed"
     if severity is Severity.UNKNOWN:
-        summary = f"{counts}; but the leader counts {claimed} with itself: the others could not be read"
-        return Verdict(summary, findings, metrics, severity)
-    if severity is Severity.CRITICAL:
-        return Verdict(f"quorum lost: {counts}", findings, metrics, severity)
+        claimed = _claimed_by_leader(state)
+        said = f"; the leader counts {claimed} with itself" if claimed else ""
+        counts += f", and {len(untold)} could not be read{said}"
+    elif severity is Severity.CRITICAL:
+        counts = f"{'too few' if ensemble.leader(state) else 'quorum lost'}: {counts}"
+    elif severity is Severity.WARNING:
+        counts = f"no spare: {counts}; the next stop loses the quorum"
+    else:
+        counts += f", {q.spare} may stop"
+    return Verdict(counts, findings, metrics, severity)
+
+
+def _untold(server: Server) -> bool:
+    """Whether this server may be caught up for all that is known: it answered nothing that tells."""
+    return server.serving is None or (server.serving and server.zxid is None)
+
+
+def _quorum_severity(q: Quorum, untold: list[str]) -> Severity:
+    if q.spare > 0:
+        return Severity.OK
     if q.spare == 0:
-        return Verdict(f"no spare: {counts}; the next stop loses the quorum", findings, metrics, Severity.WARNING)
-    return Verdict(f"{counts}, {q.spare} may stop", findings, metrics)
+        return Severity.WARNING
+    return Severity.UNKNOWN if len(q.caught_up) + len(untold) >= q.needed else Severity.CRITICAL
 
 
 def _why_missing(state: ZkState, name: str) -> str:
@@ -47,13 +67,13 @@ def _why_missing(state: ZkState, name: str) -> str:
         return "configured as a voter, but not in the inventory: it was not read"
     if server.error:
         return server.error
-    first = ensemble.leader(state)
+    first = ensemble.newest(state)
     missing = ensemble.lag(server, first) if first else None
-    if missing:
-        return f"{plural(missing, 'transaction')} behind the leader {short(first.name) if first else ''}".strip()
-    if first is None:
-        return "has no leader"
-    return f"not taking part: {server.peer_state or server.mode or 'mode unknown'}, zxid {server.zxid or 'unknown'}"
+    if first and missing:
+        return f"{plural(missing, 'transaction')} behind {short(first.name)}"
+    return (
+        f"not taking part: state {server.peer_state or server.mode or 'mode unknown'}, zxid {server.zxid or 'unknown'}"
+    )
 
 
 def _claimed_by_leader(state: ZkState) -> int | None:
@@ -75,7 +95,12 @@ def _leader(state: ZkState, limits: Limits) -> Verdict:
         return Verdict(f"{name} {'stands alone' if found[0].mode == 'standalone' else 'leads'}")
     if len(found) > 1:
         findings = tuple(
-            Finding(short(s.name), Severity.CRITICAL, f"says it is the {s.mode}, zxid {s.zxid}", (s.name,))
+            Finding(
+                short(s.name),
+                Severity.CRITICAL,
+                f"{'stands alone' if s.mode == 'standalone' else 'says it leads'}, zxid {s.zxid}",
+                (s.name,),
+            )
             for s in found
         )
         return Verdict(f"{len(found)} servers say that they lead", findings)
@@ -148,8 +173,9 @@ def _zxid_lag(state: ZkState, limits: Limits) -> Verdict:
     findings: list[Finding] = []
     worst = 0
     for server in ensemble.servers(state):
-        if server is first or server.serving is False:
-            continue  # a server that is down is ZK_SERVER_DOWN's
+        # Servers that are down are ZK_SERVER_DOWN's, and a second leader is ZK_LEADER's.
+        if server.serving is False or server.mode in ("leader", "standalone"):
+            continue
         missing = ensemble.lag(server, first)
         if missing is None:
             why = server.error or "its zxid was not read"
@@ -172,7 +198,7 @@ CHECKS: tuple[Check[ZkState], ...] = (
         meaning="Voters of the ensemble's own configuration that are serving, in the broadcast phase and not more than "
         "`behind` transactions behind, against the majority of the *configured* voters (floor(n/2)+1; two of four is "
         "none). Below it the ensemble stops serving writes. Warning when exactly the majority is left. UNKNOWN when "
-        "bdops cannot see a majority but the leader says that it has one.",
+        "the voters that could not be read would make the difference.",
         remedy="Start the servers named here, one at a time, before anything else is stopped.\n"
         "- `bdops zk status` shows who answers and with which zxid; `bdops check` on the hosts shows disks and "
         "services.\n"

@@ -6,6 +6,7 @@ by default `srvr` alone.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 
@@ -16,6 +17,8 @@ MAX_ANSWER_BYTES = 4 << 20
 
 NOT_SERVING = "not currently serving requests"
 _NOT_WHITELISTED = "is not executed because it is not in the whitelist"
+# For the question whether a silent server speaks TLS.
+_PROBE_S = 0.2
 _TLS_ALERT_OR_HANDSHAKE = (b"\x15\x03", b"\x16\x03")
 
 
@@ -27,27 +30,57 @@ def ask(word: str, address: tuple[str, int], *, timeout_s: float, tls: ssl.SSLCo
     """
     where = f"{address[0]}:{address[1]}"
     deadline = time.monotonic() + timeout_s
-    answer = b""
     with connect(address, timeout_s=timeout_s, tls=tls) as connection:
         try:
             connection.sendall(word.encode("ascii"))
-            while len(answer) <= MAX_ANSWER_BYTES:
-                connection.settimeout(max(0.001, deadline - time.monotonic()))
-                if not (chunk := connection.recv(65536)):
-                    break
-                answer += chunk
-                if time.monotonic() >= deadline:
-                    raise TimeoutError
+            answer = _receive(connection, deadline - min(_PROBE_S, timeout_s / 4))
+        except TimeoutError as e:
+            if tls is None and _wants_tls(connection, deadline):
+                raise _speaks_tls(where) from None
+            raise describe_io_error(e, where=where, asked=f"the word {word}", timeout_s=timeout_s) from None
         except OSError as e:
             raise describe_io_error(e, where=where, asked=f"the word {word}", timeout_s=timeout_s) from None
     return _text_of(word, answer, where, tls=tls is not None)
 
 
+def _receive(connection: socket.socket, deadline: float) -> bytes:
+    """All that comes until the server closes. Raises TimeoutError past the deadline."""
+    answer = b""
+    while len(answer) <= MAX_ANSWER_BYTES:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        connection.settimeout(left_s)
+        if not (chunk := connection.recv(65536)):
+            break
+        answer += chunk
+    return answer
+
+
+def _wants_tls(connection: socket.socket, deadline: float) -> bool:
+    """Whether a silent server waits for the rest of a TLS record, of which a word is one byte short.
+
+    A few bytes more are no TLS either: such a server then complains or closes, a hung one stays silent.
+    """
+    try:
+        connection.sendall(b"\r\n\r\n")
+        answer = _receive(connection, deadline)
+    except ConnectionError:
+        return True
+    except OSError:
+        return False
+    return not answer or answer.startswith(_TLS_ALERT_OR_HANDSHAKE)
+
+
+def _speaks_tls(where: str) -> BdopsError:
+    return Unreachable(
+        "the client port speaks TLS", where=where, hint="set `tls` in the inventory's zk settings", code="ZK_TLS"
+    )
+
+
 def _text_of(word: str, answer: bytes, where: str, *, tls: bool) -> str:
     if not tls and answer.startswith(_TLS_ALERT_OR_HANDSHAKE):
-        raise Unreachable(
-            "the client port speaks TLS", where=where, hint="set `tls` in the inventory's zk settings", code="ZK_TLS"
-        )
+        raise _speaks_tls(where)
     if not answer:
         raise _no_answer(word, where, tls)
     try:
