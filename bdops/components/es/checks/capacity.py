@@ -102,9 +102,8 @@ CHECKS: tuple[Check[EsState], ...] = (
     Check(
         code="ES_DISK",
         meaning="Each data path against the cluster's own watermarks, be they shares, free bytes or shares with a "
-        "headroom. "
-        "Over the low one a node gets no new shards, over the high one its shards are moved away, and over the flood "
-        "stage every index with a shard there is made read-only.",
+        "headroom. Over the low one a node gets no new shards, over the high one its shards are moved "
+        "away, and over the flood stage every index with a shard there is made read-only.",
         remedy="make room, or add nodes; then see that indices are writable again (ES_READ_ONLY_BLOCK)\n\n"
         "- Delete or move what is old: `bdops es shards` shows sizes and nodes.\n"
         "- Other things on the same volume count too: logs, heap dumps, snapshots.\n"
@@ -115,8 +114,7 @@ CHECKS: tuple[Check[EsState], ...] = (
     Check(
         code="ES_HEAP",
         meaning="The share of the JVM heap in use. Over 85 % the collector is near its limit; at 95 % the parent "
-        "circuit "
-        "breaker rejects requests, and a node that collects for long drops out of the cluster.",
+        "circuit breaker rejects requests, and a node that collects for long drops out of the cluster.",
         remedy="look at what uses it: `GET _nodes/NODE/stats/breaker,indices`\n\n"
         "- Too many shards (ES_SHARD_LIMIT), large aggregations and field data are the usual causes.\n"
         "- One reading may be just before a collection: trust it when it stays.",

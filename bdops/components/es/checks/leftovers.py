@@ -141,14 +141,12 @@ def _flooded(state: EsState) -> set[str]:
 CHECKS: tuple[Check[EsState], ...] = (
     Check(
         code="ES_ALLOCATION_SETTINGS",
-        meaning="Shard allocation or rebalancing is not fully on: left behind by a restart that was broken off, or "
-        "set in "
-        "elasticsearch.yml. The cluster looks well until the next node goes or the next index is made; then its shards "
-        "stay unassigned.",
+        meaning="Shard allocation or rebalancing is not fully on: left behind by a restart that was broken off, "
+        "or set in elasticsearch.yml. The cluster looks well until the next node goes or the next index "
+        "is made; then its shards stay unassigned.",
         remedy="put it back: `PUT _cluster/settings` with `null` for the named setting at the named level\n\n"
         '- `{"persistent": {"cluster.routing.allocation.enable": null}, "transient": '
-        '{"cluster.routing.allocation.enable": '
-        "null}}`\n"
+        '{"cluster.routing.allocation.enable": null}}`\n'
         "- First make sure that no restart or upgrade is under way that needs it.",
         judge=_allocation,
         needs=("settings",),
@@ -156,8 +154,7 @@ CHECKS: tuple[Check[EsState], ...] = (
     Check(
         code="ES_ALLOCATION_EXCLUDES",
         meaning="Nodes are kept from holding shards by allocation filters of the cluster or of an index, usually "
-        "left behind "
-        "by a decommissioning that was broken off or forgotten.",
+        "left behind by a decommissioning that was broken off or forgotten.",
         remedy="when no drain is under way, remove the filter: set it to `null` with `PUT _cluster/settings` or "
         "`PUT INDEX/_settings`\n\n"
         "- A node that is being drained on purpose: mute this check for the setting until it is gone.",
@@ -167,8 +164,8 @@ CHECKS: tuple[Check[EsState], ...] = (
     Check(
         code="ES_READ_ONLY_BLOCK",
         meaning="Indices that refuse writes. Elasticsearch sets `read_only_allow_delete` when a disk passes the "
-        "flood stage, "
-        "and takes it away again when the disk is below the high watermark; one set by hand stays.",
+        "flood stage, and takes it away again, at its next look at the disks, once they are below the "
+        "high watermark.",
         remedy="make room first (ES_DISK); a block that stays is removed with `PUT INDEX/_settings "
         '{"index.blocks.read_only_allow_delete": null}`',
         judge=_blocks,

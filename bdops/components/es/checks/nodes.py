@@ -171,13 +171,15 @@ def _pending(state: EsState, limits: Limits) -> Verdict:
 CHECKS: tuple[Check[EsState], ...] = (
     Check(
         code="ES_NODES",
-        meaning="Every node of the inventory is a member of the cluster and answers for itself, and the cluster has no "
-        "node that the inventory does not know. A node that hangs (paused, out of memory, a dead disk) stays a member "
-        "for up to half a minute: here it is seen at once, because each node is asked itself.",
+        meaning="Every node of the inventory is a member of the cluster and answers for itself, and the cluster "
+        "has no node that the inventory does not know. A node that hangs (paused, out of memory, a dead "
+        "disk) stays a member for up to half a minute: here it is seen at once, because each node is "
+        "asked itself.",
         remedy="look at the node's own log, then start it: `bdops es nodes`\n\n"
-        "- `connection refused`: the process is down. `no answer`: it hangs; look at its disk, heap and stack "
-        "(`jstack`) before killing it.\n"
-        "- Answers but is not in the cluster: it cannot reach the masters (9300), or has another `cluster.name`.\n"
+        "- `connection refused`: the process is down. `no answer`: it hangs; look at its disk, heap and "
+        "stack (`jstack`) before killing it.\n"
+        "- Answers but is not in the cluster: it cannot reach the masters (9300), or has another "
+        "`cluster.name`.\n"
         "- A stranger: add it to the inventory, or find out who started it.",
         judge=_nodes,
         needs=("expected", "servers"),
@@ -185,32 +187,31 @@ CHECKS: tuple[Check[EsState], ...] = (
     Check(
         code="ES_MASTER",
         meaning="There is one elected master, every node that answers knows it, it answers itself, and it has not "
-        "changed "
-        "often of late (Elasticsearch's own `master_is_stable`, where the server has it).",
+        "changed often of late (Elasticsearch's own `master_is_stable`, where the server has it).",
         remedy="ask each node for itself: `GET _cat/master?local=true` on every master-eligible node\n\n"
         "- No master at all: count the master-eligible nodes that are up against ES_MASTER_QUORUM.\n"
-        "- Frequent changes: long garbage collections, slow disks or a flaky network on the masters; look for "
-        "`master node changed` in the logs.",
+        "- Frequent changes: long garbage collections, slow disks or a flaky network on the masters; look "
+        "for `master node changed` in the logs.",
         judge=_master,
         needs=("servers",),
     ),
     Check(
         code="ES_MASTER_QUORUM",
         meaning="How many nodes of the voting configuration are up, against the majority that is needed for every "
-        "change of "
-        "the cluster. At zero to spare the loss of one more stops the cluster. Exclusions left behind by a "
-        "decommissioning keep a node from voting.",
+        "change of the cluster. At zero to spare the loss of one more stops the cluster. Exclusions left "
+        "behind by a decommissioning keep a node from voting.",
         remedy="start the lost master-eligible nodes before anything else is taken down\n\n"
-        "- `GET _cluster/state/metadata?filter_path=metadata.cluster_coordination` shows the configuration.\n"
-        "- Exclusions that nobody needs: `DELETE _cluster/voting_config_exclusions?wait_for_removal=false`.",
+        "- `GET _cluster/state/metadata?filter_path=metadata.cluster_coordination` shows the "
+        "configuration.\n"
+        "- Exclusions that nobody needs: `DELETE "
+        "_cluster/voting_config_exclusions?wait_for_removal=false`.",
         judge=_quorum,
         needs=("coordination", "members"),
     ),
     Check(
         code="ES_PENDING_TASKS",
         meaning="Changes of the cluster state wait in the elected master's queue: it is overloaded, or one change "
-        "hangs. "
-        "Index creation, mappings and shard allocation stand still behind it.",
+        "hangs. Index creation, mappings and shard allocation stand still behind it.",
         remedy="see what is in the queue: `GET _cluster/pending_tasks`, and what the master does: `GET "
         "_nodes/MASTER/hot_threads`",
         judge=_pending,

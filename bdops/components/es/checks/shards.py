@@ -223,22 +223,24 @@ def _is_frozen(member: Member) -> bool:
 CHECKS: tuple[Check[EsState], ...] = (
     Check(
         code="ES_STATUS",
-        meaning="The cluster's own colour. Red: at least one primary shard is not active, so a part of an index can be "
-        "neither read nor written. Yellow: all data is there, but some replicas are not, so the next loss may be red. "
-        "UNKNOWN when the elected master does not work off its queue in time, for then the colour may be old.",
+        meaning="The cluster's own colour. Red: at least one primary shard is not active, so a part of an index "
+        "can be neither read nor written. Yellow: all data is there, but some replicas are not, so the "
+        "next loss may be red. UNKNOWN when the elected master does not work off its queue in time, for "
+        "then the colour may be old.",
         remedy="look at which indices, then why: `bdops es shards --unassigned`, `bdops es why INDEX`\n\n"
-        "- Nodes down explain most reds: `bdops es nodes`. Start them before anything else; their shards come back as "
-        "they are.\n"
+        "- Nodes down explain most reds: `bdops es nodes`. Start them before anything else; their shards "
+        "come back as they are.\n"
         "- Natively: `GET _cluster/health?level=indices`, `GET _cluster/allocation/explain`.\n"
-        "- Never use `allocate_empty_primary` before all copies are known to be lost: it deletes what is left.",
+        "- Never use `allocate_empty_primary` before all copies are known to be lost: it deletes what is "
+        "left.",
         judge=_status,
         needs=("health",),
     ),
     Check(
         code="ES_UNASSIGNED_SHARDS",
-        meaning="Shard copies without a node, each with the rules that keep it off every node, in Elasticsearch's own "
-        "judgement (its allocation explanation). Explanations are asked for a limited number of copies, primaries "
-        "first; the others are grouped by the reason for which they lost their node.",
+        meaning="Shard copies without a node, each with the rules that keep it off every node, in Elasticsearch's "
+        "own judgement (its allocation explanation). Explanations are asked for a limited number of "
+        "copies, primaries first; the others are grouped by the reason for which they lost their node.",
         remedy="`bdops es why INDEX` shows the rules node by node\n\n"
         "- `NODE_LEFT`: bring the node back, or wait for `index.unassigned.node_left.delayed_timeout`.\n"
         "- `max_retry`: mend the cause in the details, then `POST _cluster/reroute?retry_failed=true`.\n"
@@ -253,8 +255,7 @@ CHECKS: tuple[Check[EsState], ...] = (
     Check(
         code="ES_SHARD_LIMIT",
         meaning="How close the cluster is to `cluster.max_shards_per_node` times its data nodes. At the limit no "
-        "index can "
-        "be created, and daily indices stop rolling over.",
+        "index can be created, and daily indices stop rolling over.",
         remedy="delete or shrink old indices, or give new ones fewer shards\n\n"
         "- `bdops es shards` lists them with their sizes; shards far below 1 GB are the ones to merge.\n"
         "- Raising `cluster.max_shards_per_node` buys time and costs heap.",
@@ -265,11 +266,12 @@ CHECKS: tuple[Check[EsState], ...] = (
     Check(
         code="ES_SHARD_SKEW",
         meaning="A node holds many more or fewer shards than the mean of its like: nodes with the same data roles "
-        "and the "
-        "same values of the awareness attributes. Differences below a number of shards do not count.",
+        "and the same values of the awareness attributes. Differences below a number of shards do not "
+        "count.",
         remedy="look for what keeps shards off or on the node: `bdops es nodes`\n\n"
         "- Excludes (ES_ALLOCATION_EXCLUDES), a full disk (ES_DISK) or rebalancing switched off "
-        "(ES_ALLOCATION_SETTINGS) are the usual causes; a node that has just come back fills up by itself.",
+        "(ES_ALLOCATION_SETTINGS) are the usual causes; a node that has just come back fills up by "
+        "itself.",
         judge=_skew,
         needs=("shards", "members"),
         thresholds=(Threshold("skew", "%", 50, None), Threshold("shards", "", 10, None)),

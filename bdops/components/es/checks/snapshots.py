@@ -121,13 +121,15 @@ _DEFAULT_AGE_S = 26 * 3600.0
 CHECKS: tuple[Check[EsState], ...] = (
     Check(
         code="ES_SNAPSHOT_AGE",
-        meaning="The age of the newest *good* snapshot: what a disaster would cost now. FAILED and PARTIAL ones never "
-        "count. With `snapshot_repositories` in the inventory each of those must have one, else any repository will "
-        "do.",
-        remedy="take one: `PUT _snapshot/REPOSITORY/NAME?wait_for_completion=true`, and look why the schedule did "
-        "not\n\n"
-        "- `GET _snapshot/REPOSITORY/*?sort=start_time&order=desc&size=10` shows the last ones and their failures.\n"
-        "- No repository: register one (`PUT _snapshot/NAME`) on storage that does not die with the cluster.",
+        meaning="The age of the newest *good* snapshot: what a disaster would cost now. FAILED and PARTIAL ones "
+        "never count. With `snapshot_repositories` in the inventory each of those must have one, else any "
+        "repository will do.",
+        remedy="take one: `PUT _snapshot/REPOSITORY/NAME?wait_for_completion=true`, and look why the schedule "
+        "did not\n\n"
+        "- `GET _snapshot/REPOSITORY/*?sort=start_time&order=desc&size=10` shows the last ones and their "
+        "failures.\n"
+        "- No repository: register one (`PUT _snapshot/NAME`) on storage that does not die with the "
+        "cluster.",
         judge=_age,
         needs=("repositories", "indices"),
         thresholds=(Threshold("age", "s", _DEFAULT_AGE_S, 2 * _DEFAULT_AGE_S),),
@@ -135,8 +137,8 @@ CHECKS: tuple[Check[EsState], ...] = (
     Check(
         code="ES_SNAPSHOT_FAILED",
         meaning="The last finished snapshot of a repository is FAILED, PARTIAL or INCOMPATIBLE, or the repository "
-        "cannot be "
-        "read. An older good one may still be there (ES_SNAPSHOT_AGE), but the next will probably fail likewise.",
+        "cannot be read. An older good one may still be there (ES_SNAPSHOT_AGE), but the next will "
+        "probably fail likewise.",
         remedy="see its failures: `GET _snapshot/REPOSITORY/SNAPSHOT`\n\n"
         "- PARTIAL: some primaries were not active; mend ES_STATUS first.\n"
         "- The repository: `POST _snapshot/REPOSITORY/_verify` says which nodes cannot reach it.",
@@ -146,8 +148,7 @@ CHECKS: tuple[Check[EsState], ...] = (
     Check(
         code="ES_SNAPSHOT_RUNNING",
         meaning="A snapshot has been running for long. It holds on to shards (an index that is in it cannot be "
-        "deleted, a node "
-        "of it should not be restarted) and keeps the next one from being recent.",
+        "deleted, a node of it should not be restarted) and keeps the next one from being recent.",
         remedy="see how far it is: `GET _snapshot/REPOSITORY/SNAPSHOT/_status`; `DELETE` of it aborts it",
         judge=_running,
         needs=("repositories",),
