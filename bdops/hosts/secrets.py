@@ -44,14 +44,17 @@ def _of_file(name: str) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as e:
         raise _error(f"cannot read the secret's file: {e.strerror}", str(path)) from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _error("the secret's file is not a regular file", str(path))
         if status.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
             mode = stat.S_IMODE(status.st_mode)
             raise _error(f"the secret's file is open to others (mode {mode:04o})", str(path), f"chmod 600 {path}")
-        raw = file.read(MAX_SECRET_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            raw = file.read(MAX_SECRET_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(raw) > MAX_SECRET_BYTES:
         raise _error(f"the secret's file is larger than {MAX_SECRET_BYTES // 1024} KiB", str(path))
     return _text(raw, str(path))

@@ -183,7 +183,7 @@ def port_clashes(
     settings: Mapping[str, ComponentSettings],
     origins: Origins,
 ) -> list[tuple[Instance, str, str]]:
-    """Two instances on one port of one address: (the later instance, its port setting, the message)."""
+    """Two instances on one port of one address: (the instance to change, its port setting, the message)."""
     taken: dict[tuple[str, int], tuple[Instance, str]] = {}
     clashes = []
     for cluster in clusters:
@@ -199,14 +199,18 @@ def port_clashes(
                     if key not in taken:
                         taken[key] = (instance, port_name)
                         continue
-                    other, other_name = taken[key]
+                    # The one that somebody wrote down is the one to change.
+                    pair = sorted(
+                        [(instance, port_name), taken[key]], key=lambda p: not origins.origin(p[0].name, p[1])
+                    )
+                    (one, one_name), (other, other_name) = pair
                     origin = origins.origin(other.name, other_name)
                     where = f"in {origin}" if origin else "by default"
                     message = (
-                        f"{instance.name} ({port_name}) and {other.name} ({other_name}, {where}) "
+                        f"{one.name} ({one_name}) and {other.name} ({other_name}, {where}) "
                         f"are both on port {port} of {key[0]}"
                     )
-                    clashes.append((instance, port_name, message))
+                    clashes.append((one, one_name, message))
     return clashes
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
+from functools import cache
 from types import UnionType
 from typing import Any
 
@@ -306,7 +307,7 @@ def _inside(kind: Any, part: Key) -> Any:
         if isinstance(member, type) and issubclass(member, BaseModel) and part in member.model_fields:
             return member.model_fields[str(part)].annotation
         if isinstance(member, type) and dataclasses.is_dataclass(member):
-            hints = typing.get_type_hints(member)
+            hints = _hints(member)
             if part in hints:
                 return hints[str(part)]
         if isinstance(origin, type) and issubclass(origin, Mapping) and len(args) == 2:
@@ -314,6 +315,11 @@ def _inside(kind: Any, part: Key) -> Any:
         if origin in (list, tuple, set, frozenset) and args and isinstance(part, int):
             return args[0]
     return Any
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _dataclass_in(kind: Any) -> type | None:

@@ -82,6 +82,8 @@ def hosts_matching(expression: str, hosts: Sequence[Host]) -> tuple[str, ...]:
     Raises UnknownHost for a name, group or rack that is not there and BadRange for what is not an expression.
     """
     names = [host.name for host in hosts]
+    if expression in names:
+        return (expression,)
 
     def match(body: str) -> Sequence[str]:
         if body.startswith("@"):
