@@ -10,6 +10,20 @@ from bdops.components.hdfs.proto import hdfs_pb2 as pb
 from bdops.components.hdfs.state import BlockState
 
 
+@dataclass(frozen=True, slots=True)
+class EcPolicy:
+    """How a group is cut: units of data and of parity, in cells of so many bytes."""
+
+    data_units: int
+    parity_units: int
+    cell_bytes: int = 1 << 20
+
+
+BUILT_IN_POLICIES = {1: EcPolicy(6, 3), 2: EcPolicy(3, 2), 3: EcPolicy(6, 3), 4: EcPolicy(2, 1), 5: EcPolicy(10, 4)}
+"""RS-6-3, RS-3-2, RS-LEGACY-6-3, XOR-2-1 and RS-10-4, all in cells of 1024k: the NameNode sends their ids alone
+(SystemErasureCodingPolicies, PBHelperClient)."""
+
+
 @dataclass
 class Scanned:
     """How many files a walk has seen so far."""
@@ -55,7 +69,7 @@ def blocks_under(namenode: NameNode, path: str, scanned: Scanned | None = None) 
 
 def block_state(file: str, replication: int, located: pb.LocatedBlocksProto, block: pb.LocatedBlockProto) -> BlockState:
     """One block: copies wanted, good ones, and those on DataNodes that are leaving."""
-    policy = located.ecPolicy if located.HasField("ecPolicy") else None
+    policy = ec_policy(located.ecPolicy) if located.HasField("ecPolicy") else None
     live, leaving, where = 0, 0, []
     for datanode in block.locs:
         where.append(f"{datanode.id.ipAddr}:{datanode.id.xferPort}")
@@ -64,9 +78,9 @@ def block_state(file: str, replication: int, located: pb.LocatedBlocksProto, blo
         else:
             leaving += 1
     if policy is not None:
-        wanted = striped_width(block.b.numBytes, policy.cellSize, policy.schema.dataUnits, policy.schema.parityUnits)
+        wanted = striped_width(block.b.numBytes, policy)
         # Without as many units as hold data the group cannot be computed back.
-        corrupt = block.corrupt or live + leaving < wanted - policy.schema.parityUnits
+        corrupt = block.corrupt or live + leaving < wanted - policy.parity_units
     else:
         wanted, corrupt = replication, block.corrupt
     if block.corrupt:  # its locations are then the corrupt copies
@@ -84,10 +98,16 @@ def block_state(file: str, replication: int, located: pb.LocatedBlocksProto, blo
     )
 
 
-def striped_width(length_bytes: int, cell_bytes: int, data_units: int, parity_units: int) -> int:
+def ec_policy(policy: pb.ErasureCodingPolicyProto) -> EcPolicy:
+    """A file's policy: one of its own, or one that every Hadoop has."""
+    if policy.HasField("schema"):
+        return EcPolicy(policy.schema.dataUnits, policy.schema.parityUnits, policy.cellSize or 1 << 20)
+    return BUILT_IN_POLICIES.get(policy.id, EcPolicy(1, 0))
+
+
+def striped_width(length_bytes: int, policy: EcPolicy) -> int:
     """The units that a group of this length has: a short one does without the data units it cannot fill."""
-    cells = -(-length_bytes // cell_bytes) if cell_bytes else data_units
-    return min(cells, data_units) + parity_units
+    return min(-(-length_bytes // policy.cell_bytes), policy.data_units) + policy.parity_units
 
 
 def _signed(block_id: int) -> int:

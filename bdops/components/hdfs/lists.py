@@ -209,7 +209,7 @@ def _datanode_row(state: HdfsState, d: DataNodeState) -> dict[str, Any]:
     life = "live" if d.live else "dead"
     unknown = "not in the inventory" if expected is None and state.expected is not None else None
     return {
-        "datanode": d.hostname,
+        "datanode": expected.host if expected else d.hostname,
         "address": f"{d.address}:{d.port}",
         "rack": d.rack,
         "state": life if d.admin_state == "normal" else f"{d.admin_state.replace('_', ' ')}, {life}",

@@ -43,6 +43,7 @@ OF_ACTIVE = (
     "journal_streams", "datanodes", "replicated_blocks", "ec_groups", "pending", "corrupt_files", "degraded_blocks",
 )  # fmt: skip
 """Readings that only the active NameNode can give."""
+NAMES = frozenset({"corrupt_files", "degraded_blocks"})
 ALL = frozenset({"namenodes", "zkfcs", "journalnodes", *OF_ACTIVE})
 MARGIN = 0.9
 """The part of the time that a server's calls may take: the rest is for putting together what there is."""
@@ -87,6 +88,8 @@ class Server:
 def read_state(deployment: Deployment, *, timeout_s: float, readings: frozenset[str] | None = None) -> HdfsState:
     """Read what is asked (None: all). Never raises for a server that does not answer; back by `timeout_s`."""
     wanted = (ALL if readings is None else readings & ALL) | {"namenodes"}
+    if wanted & {"replicated_blocks", "ec_groups"}:
+        wanted |= {"datanodes", *NAMES}  # what names and explains the counts; asked for when they are not zero
     taken_at = datetime.now(UTC)
     settings = deployment.settings
     expected = expected_instances(deployment)
@@ -266,16 +269,18 @@ class ActiveSource:
             total_blocks=int(bean["BlocksTotal"]),
         )
 
-    def corrupt_files(self, _: dict[str, Any]) -> CorruptFiles:
+    def corrupt_files(self, before: dict[str, Any]) -> CorruptFiles:
+        counts = _known_counts(before)
+        if counts and not any(c.missing or c.corrupt for c in counts):
+            return CorruptFiles(paths=())
         limit = self.settings.named_objects
         paths = list(islice(dict.fromkeys(islice(self.namenode.corrupt_files(), limit * 2)), limit + 1))
         return CorruptFiles(paths=tuple(paths[:limit]), complete=len(paths) <= limit)
 
     def degraded_blocks(self, before: dict[str, Any]) -> DegradedBlocks:
         """The names behind the counts. There is no call for them: files are looked at, as many as are allowed."""
-        counts = [c for c in (before.get("replicated_blocks"), before.get("ec_groups")) if c]
-        left = sum(c.low_redundancy + c.missing for c in counts)
-        if counts and left == 0:
+        counts = _known_counts(before)
+        if counts and not any(c.low_redundancy or c.missing for c in counts):
             return DegradedBlocks(blocks=(), scanned_files=0, complete=True)
         scanned = Scanned()
         found: list[BlockState] = []
@@ -289,6 +294,12 @@ class ActiveSource:
         else:
             complete = True
         return DegradedBlocks(blocks=tuple(found), scanned_files=scanned.files, complete=complete)
+
+
+def _known_counts(readings: dict[str, Any]) -> list[BlockCounts]:
+    """The counts of blocks and of groups, where both are known."""
+    counts = [readings.get("replicated_blocks"), readings.get("ec_groups")]
+    return [c for c in counts if c] if all(counts) else []
 
 
 def datanode_state(
