@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import hmac
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -39,16 +40,12 @@ def known_keys(path: Path, address: str, port: int) -> tuple[KnownKey, ...]:
     certificate authorities (`@cert-authority`) are not supported and vouch for nothing.
     """
     name = marked_name(address, port).lower()
-    keys = []
-    for line in _lines(path, _stamp(path)):
-        if line.startswith(b"|1|"):
-            if not _hash_matches(line, name.encode()):
-                continue
-        elif not _may_be_about(line, name):
-            continue
-        if key := _key_of(line.decode("utf-8", "replace"), name):
-            keys.append(key)
-    return tuple(keys)
+    raw = name.encode()
+    file = _read(path, _stamp(path))
+    lines = [*file.by_name.get(raw, ()), *file.others]
+    lines += [line for salt, digest, line in file.hashed if hmac.digest(salt, raw, "sha1") == digest]
+    keys = (_key_of(line, name) for _, line in sorted(lines))
+    return tuple(k for k in keys if k)
 
 
 def fingerprint(blob: bytes) -> str:
@@ -77,45 +74,65 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return (stat.st_mtime_ns, stat.st_size)
 
 
+Line = tuple[int, bytes]
+"""A line with its number, which keeps the order."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file's lines by how to find those of a host: by its name as it is, by a hash of it, or by a closer look."""
+
+    by_name: Mapping[bytes, list[Line]]
+    hashed: list[tuple[bytes, bytes, Line]]
+    others: list[Line]
+
+
 @lru_cache(maxsize=16)
-def _lines(path: Path, stamp: tuple[int, int] | None) -> tuple[bytes, ...]:
-    """The file's lines that have a key in them; read again only when its `stamp` is another."""
+def _read(path: Path, stamp: tuple[int, int] | None) -> _File:
+    """The file; read again only when its `stamp` is another."""
     if stamp is None:
-        return ()
+        return _File({}, [], [])
     try:
         content = path.read_bytes()
     except OSError as e:
         raise ConfigError(f"cannot read known_hosts: {e.strerror}", where=str(path)) from None
-    stripped = (line.strip() for line in content.splitlines())
-    return tuple(line for line in stripped if line and not line.startswith(b"#"))
+    by_name: dict[bytes, list[Line]] = {}
+    hashed: list[tuple[bytes, bytes, Line]] = []
+    others: list[Line] = []
+    for number, line in enumerate(content.splitlines()):
+        names = line.split(None, 1)[0] if line.strip() else b"#"
+        if names.startswith(b"#"):
+            continue
+        if names.startswith(b"|1|"):
+            if parts := _salt_and_digest(names):
+                hashed.append((*parts, (number, line)))
+        elif names.startswith(b"@") or any(c in names for c in b"*?!"):
+            others.append((number, line))
+        else:
+            for name in names.lower().split(b","):
+                by_name.setdefault(name, []).append((number, line))
+    return _File(by_name, hashed, others)
 
 
-def _may_be_about(line: bytes, name: str) -> bool:
-    """A cheap look: a name is in its line as it is, unless the line is hashed, marked or has wildcards."""
-    names = line.split(None, 1)[0]
-    return line.startswith(b"@") or b"*" in names or b"?" in names or name.encode() in names.lower()
-
-
-def _hash_matches(line: bytes, name: bytes) -> bool:
-    """`|1|salt|hash`: HMAC-SHA1 of the name."""
-    parts = line.split(None, 1)[0].split(b"|")
-    if len(parts) != 4:
-        return False
+def _salt_and_digest(names: bytes) -> tuple[bytes, bytes] | None:
+    """`|1|salt|digest`: the digest is the HMAC-SHA1 of the name."""
     try:
-        salt, digest = base64.b64decode(parts[2]), base64.b64decode(parts[3])
-    except binascii.Error:
-        return False
-    return hmac.compare_digest(hmac.digest(salt, name, "sha1"), digest)
+        _, _, salt, digest = names.split(b"|")
+        return base64.b64decode(salt), base64.b64decode(digest)
+    except ValueError:
+        return None
 
 
-def _key_of(line: str, name: str) -> KnownKey | None:
-    fields = line.split()
+def _key_of(line: bytes, name: str) -> KnownKey | None:
+    """The key of a line that is about this host, None when it is not after all, or is damaged."""
+    fields = line.decode("utf-8", "replace").split()
     marker = fields.pop(0) if fields[0].startswith("@") else None
     if len(fields) < 3 or marker not in (None, "@revoked"):
         return None
     names, kind, encoded = fields[:3]
     if names.startswith("|1|"):
-        if not _hash_matches(names.encode(), name.encode()):
+        parts = _salt_and_digest(names.encode())
+        if parts is None or hmac.digest(parts[0], name.encode(), "sha1") != parts[1]:
             return None
     elif not _names_match(names.lower(), name):
         return None
