@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from bdops.components.kafka.checks.common import down_brokers
+from bdops.components.kafka.checks.partitions import leaderless, under_replicated
 from bdops.components.kafka.component import COMPONENT
 from bdops.components.kafka.state import KafkaState
 from bdops.errors import OperationFailed
@@ -118,6 +120,26 @@ def elect_preferred(lab: Lab) -> None:
     preferred = 0  # ElectionType of the protocol
     with admin(lab) as client:
         client.elect_leaders(preferred, raise_errors=False)
+
+
+def await_in_sync(lab: Lab, timeout_s: float = 90) -> None:
+    """Return when every replica is in sync, every voter follows, and preferred leaders lead."""
+
+    def in_sync(state: KafkaState) -> bool:
+        return not down_brokers(state) and not any(leaderless(state)) and not any(under_replicated(state))
+
+    def led(state: KafkaState) -> bool:
+        return voters_follow(state) and all(p.leader == p.replicas[0] for _, p in state.partitions())
+
+    wait_state(lab, "replicas to be in sync", ["topics", "brokers", "reassignments"], in_sync, timeout_s)
+    if any(p.leader != p.replicas[0] for _, p in state_of(lab, "topics").partitions()):
+        elect_preferred(lab)
+    wait_state(lab, "preferred leaders to lead", ["topics", "quorum"], led, timeout_s)
+
+
+def voters_follow(state: KafkaState) -> bool:
+    """Whether the active controller has heard of all voters lately."""
+    return state.quorum is not None and all(v.lag_ms is not None and v.lag_ms < 3000 for v in state.quorum.voters)
 
 
 @contextmanager

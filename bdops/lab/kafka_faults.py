@@ -8,13 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bdops.components.kafka.checks.common import down_brokers
-from bdops.components.kafka.checks.partitions import leaderless, under_replicated
+from bdops.components.kafka.checks.partitions import leaderless
 from bdops.errors import BdopsError, OperationFailed
 from bdops.lab.recipe import Fault
 
 if TYPE_CHECKING:
-    from bdops.components.kafka.state import KafkaState
     from bdops.lab.lab import Lab
 
 RESERVE_BYTES = 6 * 2**20
@@ -45,24 +43,7 @@ def settle(lab: Lab, timeout_s: float = 90) -> None:
     for host in kafka.HOSTS:
         lab.start(kafka.PROGRAM, host)
     lab.wait("Kafka to serve", lambda: kafka.serving(lab), timeout_s, of=[(kafka.PROGRAM, h) for h in kafka.HOSTS])
-
-    def in_sync(state: KafkaState) -> bool:
-        return not down_brokers(state) and not any(leaderless(state)) and not any(under_replicated(state))
-
-    client.wait_state(lab, "replicas to be in sync", ["topics", "brokers", "reassignments"], in_sync, timeout_s)
-    client.elect_preferred(lab)
-    client.wait_state(
-        lab,
-        "preferred leaders to lead",
-        ["topics", "quorum"],
-        lambda s: all(p.leader == p.replicas[0] for _, p in s.partitions()) and voters_follow(s),
-        timeout_s,
-    )
-
-
-def voters_follow(state: KafkaState) -> bool:
-    """Whether the active controller has heard of all voters lately."""
-    return state.quorum is not None and all(v.lag_ms is not None and v.lag_ms < 3000 for v in state.quorum.voters)
+    client.await_in_sync(lab, timeout_s)
 
 
 def settle_and_delete(*topics: str) -> Callable[[Lab, str | None], None]:

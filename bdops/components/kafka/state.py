@@ -77,7 +77,7 @@ class MetadataQuorum:
 
     __pydantic_config__: ClassVar = _STRICT
 
-    leader_id: int | None
+    leader_id: int | None = None
     voters: tuple[Voter, ...] = ()
     observers: tuple[Voter, ...] = ()
     epoch: int | None = None
@@ -86,12 +86,12 @@ class MetadataQuorum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """One partition. `leader` is None when it has none; `offline` are replicas on dead brokers or failed disks."""
+    """One partition. Without a `leader` it is offline; `offline` are replicas on dead brokers or failed disks."""
 
     __pydantic_config__: ClassVar = _STRICT
 
     id: int
-    leader: int | None
+    leader: int | None = None
     replicas: tuple[int, ...]
     isr: tuple[int, ...]
     offline: tuple[int, ...] = ()

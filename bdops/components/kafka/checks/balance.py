@@ -56,7 +56,8 @@ def replicas_by_broker(state: KafkaState) -> dict[int, int]:
 def _judge_skew(state: KafkaState, limits: Limits, counts: dict[int, int], noun: str) -> Verdict:
     names = instance_names(state)
     limit, floor = limits["skew"], limits["floor"].warning or 0
-    down = sorted(down_brokers(state))
+    in_use = {b for _, p in state.partitions() for b in p.replicas}
+    down = sorted(down_brokers(state) & in_use)
     if down:
         # Leaders flee from a broker that is down, and come back with it: that is no skew to correct.
         return Verdict(f"not judged while brokers are down: {shorts(down, names)}", severity=Severity.OK)
