@@ -95,7 +95,8 @@ class Node:
         except elastic_transport.TransportError as e:
             raise self._unreachable(e, timeout_s) from None
         try:
-            decoded = json.loads(raw)
+            # Some changes are acknowledged without a word.
+            decoded = None if not raw and method != "GET" and meta.status < 300 else json.loads(raw)
         except ValueError:
             if meta.status in (401, 403):
                 raise self._not_authorised(Answer(status=meta.status, body=None)) from None

@@ -142,7 +142,8 @@ def _unassigned(state: EsState, limits: Limits) -> Verdict:
         blamed = tuple(dict.fromkeys(name for s in shards for name in blames(state, s)))
         findings.append(Finding(plural(len(shards), *kind), _severity(primary), names, blamed))
     findings.sort(key=lambda f: -f.severity.rank)
-    reasons = ", ".join(f"{n} {reason}" for reason, n in Counter(_reason(s) for s in lost).most_common())
+    by_reason = Counter(s.unassigned.reason if s.unassigned else "reason not known" for s in lost)
+    reasons = ", ".join(f"{n} {reason}" for reason, n in by_reason.most_common())
     return Verdict(
         f"{plural(len(lost), 'shard')} unassigned, {plural(sum(s.primary for s in lost), 'primary', 'primaries')} "
         f"among them: {reasons}",
