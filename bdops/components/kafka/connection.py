@@ -207,16 +207,10 @@ class Connection:
 
     def _closed_by_peer(self) -> Unreachable:
         if self._answered:
-            return Unreachable(
-                "the server closed the connection",
-                where=str(self.endpoint),
-                hint="a listener that asks for SASL does this to a client without: check security.protocol",
-            )
-        return Unreachable(
-            "the server closed the connection without an answer",
-            where=str(self.endpoint),
-            hint="a TLS listener does this to a plaintext client: check security.protocol and the port",
-        )
+            message = "the server closed the connection, as a listener that asks for SASL does to a client without"
+        else:
+            message = "the server closed the connection without an answer, as a TLS listener does to plaintext"
+        return Unreachable(message, where=str(self.endpoint), hint="check security.protocol and the port")
 
 
 def connect(endpoint: Endpoint, security: Security, *, deadline: float) -> Connection:

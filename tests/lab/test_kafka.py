@@ -1,0 +1,462 @@
+"""Kafka's reader, checks, lists and faults, on the lab's real servers."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bdops.components.kafka import history
+from bdops.components.kafka.component import COMPONENT
+from bdops.components.kafka.settings import Sasl, Security
+from bdops.components.kafka.state import KafkaState
+from bdops.core.checks import CheckResult, run_checks
+from bdops.core.model import CheckOverride, Deployment, SecretRef
+from bdops.lab import kafka, kafka_client, kafka_load
+from bdops.lab.lab import Lab
+from bdops.lab.recipe import Fault
+
+pytestmark = pytest.mark.lab("kafka")
+
+ENV = "BDOPS_TEST_WRONG_PASSWORD"
+
+
+def severities(bdops: Any) -> dict[str, str]:
+    return {r["code"]: r["severity"] for r in bdops("kafka", "check", "-o", "json").json["data"]["checks"]}
+
+
+def all_ok(bdops: Any) -> Callable[[], bool]:
+    return lambda: set(severities(bdops).values()) == {"ok"}
+
+
+def read(deployment: Deployment, *readings: str, timeout_s: float = 5) -> KafkaState:
+    return COMPONENT.read_state(deployment, timeout_s=timeout_s, readings=frozenset(readings) if readings else None)
+
+
+def judged(state: KafkaState, code: str, **limits: float) -> CheckResult:
+    override = CheckOverride(limits={name: (value, None) for name, value in limits.items()})
+    checks = [c for c in COMPONENT.checks if c.code == code]
+    return run_checks(checks, state, component="kafka", overrides={code: override})[0]
+
+
+def elsewhere(deployment: Deployment, **settings: Any) -> Deployment:
+    """The deployment with other settings on every instance."""
+    instances = (replace(i, settings=replace(i.settings, **settings)) for i in deployment.instances)
+    return replace(deployment, instances=tuple(instances))
+
+
+# The healthy cluster
+
+
+def test_a_healthy_cluster_is_ok_in_every_check(bdops, eventually) -> None:
+    eventually(all_ok(bdops), 60)
+    assert len(severities(bdops)) == len(COMPONENT.checks)
+
+
+def test_everything_is_read_and_quickly(lab: Lab) -> None:
+    started = time.monotonic()
+    state = read(lab.deployment("kafka"))
+    taken_s = time.monotonic() - started
+    assert state.unread == {}
+    assert all(getattr(state, f) is not None for f in KafkaState.__dataclass_fields__)
+    assert state.quorum is not None
+    assert {v.id for v in state.quorum.voters} == {1, 2, 3}
+    assert len(state.log_dirs or ()) == 8
+    assert all(d.total_bytes for d in state.log_dirs or ())
+    # It takes a tenth of a second; this only catches a wait that should not be there.
+    assert taken_s < 3
+
+
+def test_only_what_is_asked_for_is_read(lab: Lab) -> None:
+    state = read(lab.deployment("kafka"), "servers", "topics")
+    assert state.topics
+    assert state.servers
+    assert (state.quorum, state.log_dirs, state.groups, state.broker_configs) == (None, None, None, None)
+
+
+def test_a_saved_state_gives_the_same_answers_as_the_cluster(bdops, tmp_path: Path, eventually) -> None:
+    eventually(all_ok(bdops), 60)
+    file = tmp_path / "kafka.json"
+    assert bdops("kafka", "state", "save", str(file)).returncode == 0
+    saved = bdops("kafka", "check", "--state", str(file), "-o", "json")
+    assert {r["code"]: r["severity"] for r in saved.json["data"]["checks"]} == severities(bdops)
+    for words in (("topics",), ("partitions", "--topic", "orders")):
+        live = bdops("kafka", *words, "-o", "json").json["data"]
+        assert bdops("kafka", *words, "--state", str(file), "-o", "json").json["data"] == live
+
+
+def test_the_load_is_listed(bdops) -> None:
+    topics = {row["topic"]: row for row in bdops("kafka", "topics", "-o", "json").json["data"]["topics"]}
+    for topic in kafka_load.TOPICS:
+        assert (topics[topic.name]["partitions"], topics[topic.name]["replicas"]) == (topic.partitions, 3)
+    groups = {row["group"]: row for row in bdops("kafka", "groups", "--lagging", "-o", "json").json["data"]["groups"]}
+    assert set(groups) == {"shipping", "analytics"}
+    assert groups["shipping"]["lag"] == 12 * 20
+    status = bdops("kafka", "status", "-o", "json").json["data"]
+    assert [row["state"] for row in status["servers"]] == ["up"] * 4
+    assert len(bdops("kafka", "log-dirs", "-o", "json").json["data"]["log_dirs"]) == 8
+
+
+# Faults
+
+
+@pytest.mark.parametrize("fault", kafka.RECIPE.faults, ids=lambda f: f.name)
+def test_a_fault_is_shown_by_the_checks_it_names_and_by_none_after_healing(
+    fault: Fault, bdops, eventually, lab: Lab
+) -> None:
+    if fault.name == "kafka-disk-full" and not lab.has_small_volume("kafka", kafka.SMALL_VOLUME_HOST):
+        pytest.skip("only root can have a small volume")
+    try:
+        put_in = bdops("lab", "fault", fault.name, "--name", lab.name)
+        assert put_in.returncode == 0, put_in.stderr
+        found = severities(bdops)
+        assert {code for code in fault.shows if found[code] in ("ok", "unknown")} == set(), found
+    finally:
+        healed = bdops("lab", "fault", fault.name, "--heal", "--name", lab.name)
+    assert healed.returncode == 0, healed.stderr
+    eventually(all_ok(bdops), 60)
+
+
+def test_a_killed_broker_is_named_by_the_lists_and_blamed(bdops, eventually, lab: Lab) -> None:
+    lab.kill(kafka.PROGRAM, "node4")
+    try:
+        eventually(lambda: severities(bdops)["KAFKA_BROKER_FENCED"] == "critical", 40)
+        rows = bdops("kafka", "partitions", "--under-replicated", "-o", "json").json["data"]["partitions"]
+        assert rows
+        assert all(row["missing"] == [4] for row in rows)
+        status = {row["server"]: row for row in bdops("kafka", "status", "-o", "json").json["data"]["servers"]}
+        assert status["node4"]["state"] == "fenced, no answer"
+        found = {r["code"]: r for r in bdops("kafka", "check", "-o", "json").json["data"]["checks"]}
+        blamed = {b for f in found["KAFKA_UNDER_REPLICATED"]["objects"] for b in f["blames"]}
+        assert blamed == {f"{lab.name}/kafka/node4"}
+        # What only the dead broker knows is unknown, and what the others know is not.
+        assert found["KAFKA_LOG_DIR_OFFLINE"]["severity"] == "unknown"
+        assert found["KAFKA_GROUP_STOPPED"]["severity"] == "ok"
+    finally:
+        lab.start(kafka.PROGRAM, "node4")
+    eventually(all_ok(bdops), 90)
+
+
+def test_a_paused_broker_costs_its_own_answer_and_not_the_run(lab: Lab, eventually, bdops) -> None:
+    lab.pause(kafka.PROGRAM, "node4")
+    try:
+        started = time.monotonic()
+        state = read(lab.deployment("kafka"), timeout_s=4)
+        assert time.monotonic() - started < 4.5
+        errors = {s.name.rsplit("/", 1)[-1]: s.error for s in state.servers or ()}
+        assert "no answer to ApiVersions" in str(errors.pop("node4"))
+        assert set(errors.values()) == {None}
+        assert state.topics is not None
+        assert state.quorum is not None
+    finally:
+        lab.resume(kafka.PROGRAM, "node4")
+    eventually(all_ok(bdops), 60)
+
+
+def test_an_inventory_that_differs_from_the_cluster_is_noticed(lab: Lab) -> None:
+    whole = lab.deployment("kafka")
+    three = replace(whole, instances=whole.instances[:3])
+    unknown = judged(read(three, "brokers"), "KAFKA_BROKER_UNKNOWN")
+    assert [f.object for f in unknown.objects] == ["broker 4"]
+    last = whole.instances[3]
+    other = replace(last, host=replace(last.host, name="node9"), settings=replace(last.settings, node_id=9))
+    missing = judged(read(replace(whole, instances=(*whole.instances, other)), "brokers"), "KAFKA_BROKER_MISSING")
+    assert [f.object for f in missing.objects] == [f"{lab.name}/kafka/node9"]
+
+
+def test_instances_without_a_node_id_are_known_by_their_address(lab: Lab) -> None:
+    state = read(elsewhere(lab.deployment("kafka"), node_id=None), "brokers", "log_dirs")
+    assert judged(state, "KAFKA_BROKER_MISSING").severity.value == "ok"
+    assert {d.broker for d in state.log_dirs or ()} == {1, 2, 3, 4}
+
+
+# Consumer groups, on real consumers
+
+
+@contextmanager
+def member(lab: Lab, group: str, topic: str) -> Iterator[Any]:
+    """A consumer that has joined the group and commits nothing by itself."""
+    from kafka import KafkaConsumer
+
+    consumer = KafkaConsumer(
+        topic, bootstrap_servers=kafka_client.bootstrap(lab), group_id=group, enable_auto_commit=False
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not consumer.assignment() and time.monotonic() < deadline:
+            consumer.poll(timeout_ms=200)
+        assert consumer.assignment(), "the consumer got no partition"
+        yield consumer
+    finally:
+        consumer.close()
+
+
+@pytest.fixture
+def topic(lab: Lab) -> Iterator[str]:
+    kafka_client.create_topic(lab, "test-groups", [[1, 2, 3]])
+    yield "test-groups"
+    kafka_client.delete_topics(lab, ["test-groups"])
+
+
+@pytest.fixture
+def close_samples(monkeypatch, tmp_path: Path) -> None:
+    """A window of seconds, kept apart from the other tests'."""
+    monkeypatch.setattr(history, "MIN_GAP", timedelta(0))
+    monkeypatch.setenv("BDOPS_STATE_DIR", str(tmp_path))
+
+
+def group_check(lab: Lab, code: str, group: str) -> str | None:
+    """What a check says of one group, over a window of a second."""
+    state = read(lab.deployment("kafka"), "groups", "group_samples")
+    result = judged(state, code, enough=1, floor=10)
+    return next((f.severity.value for f in result.objects if f.object == group), None)
+
+
+def test_a_member_that_commits_nothing_new_is_stalled(lab: Lab, topic: str, close_samples, eventually) -> None:
+    with member(lab, "test-stalled", topic) as consumer:
+        from kafka import TopicPartition
+        from kafka.structs import OffsetAndMetadata
+
+        consumer.commit({TopicPartition(topic, 0): OffsetAndMetadata(0, "", -1)})
+        kafka_load.fill(lab, topic, [0], 50)
+        assert group_check(lab, "KAFKA_GROUP_STALLED", "test-stalled") is None, "one look is no window"
+        eventually(lambda: group_check(lab, "KAFKA_GROUP_STALLED", "test-stalled") == "critical", 20)
+        assert group_check(lab, "KAFKA_GROUP_STOPPED", "test-stalled") is None
+    eventually(lambda: group_check(lab, "KAFKA_GROUP_STOPPED", "test-stalled") == "critical", 20)
+    kafka_client.delete_group(lab, "test-stalled")
+
+
+def test_a_member_that_is_slower_than_its_producers_is_lagging(lab: Lab, topic: str, close_samples, eventually) -> None:
+    from kafka import TopicPartition
+    from kafka.structs import OffsetAndMetadata
+
+    committed = 0
+    kafka_load.fill(lab, topic, [0], 50)
+    with member(lab, "test-lagging", topic) as consumer:
+
+        def look() -> bool:
+            nonlocal committed
+            committed += 1
+            consumer.commit({TopicPartition(topic, 0): OffsetAndMetadata(committed, "", -1)})
+            kafka_load.fill(lab, topic, [0], 5)
+            return group_check(lab, "KAFKA_GROUP_LAGGING", "test-lagging") == "warning"
+
+        eventually(look, 20)
+        assert group_check(lab, "KAFKA_GROUP_STALLED", "test-lagging") is None
+    kafka_client.delete_group(lab, "test-lagging")
+
+
+def test_a_group_that_is_set_back_is_rewound(lab: Lab, topic: str, close_samples) -> None:
+    kafka_load.fill(lab, topic, [0], 200)
+    kafka_client.commit(lab, "test-rewound", topic, {0: 180})
+    assert group_check(lab, "KAFKA_GROUP_REWOUND", "test-rewound") is None
+    kafka_client.commit(lab, "test-rewound", topic, {0: 20})
+    assert group_check(lab, "KAFKA_GROUP_REWOUND", "test-rewound") == "critical"
+    kafka_client.delete_group(lab, "test-rewound")
+
+
+# TLS, SASL, and servers that are none
+
+
+def secure(lab: Lab, **changes: Any) -> Security:
+    password = SecretRef(file=str(kafka.password_file(lab)))
+    sasl = Sasl(mechanism="PLAIN", user=kafka.USER, password=password)
+    return replace(Security(protocol="SASL_SSL", ca=str(kafka.ca_file(lab)), sasl=sasl), **changes)
+
+
+def test_a_secured_listener_answers_to_the_right_password(lab: Lab) -> None:
+    state = read(elsewhere(lab.deployment("kafka"), port=kafka.SECURE_PORT, security=secure(lab)))
+    assert state.unread == {}
+    assert len(state.brokers or ()) == 4
+
+
+def test_scram_works_on_a_real_server(lab: Lab, eventually, monkeypatch) -> None:
+    monkeypatch.setenv("BDOPS_TEST_SCRAM", "right")
+    with kafka_client.admin(lab) as client:
+        from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
+
+        client.alter_user_scram_credentials(
+            [UserScramCredentialUpsertion("tester", ScramMechanism.SCRAM_SHA_512, "right", iterations=4096)]
+        )
+    sasl = Sasl(mechanism="SCRAM-SHA-512", user="tester", password=SecretRef(env="BDOPS_TEST_SCRAM"))
+    deployment = elsewhere(lab.deployment("kafka"), port=kafka.SECURE_PORT, security=secure(lab, sasl=sasl))
+    eventually(lambda: all(s.error is None for s in read(deployment, "servers").servers or ()), 20)
+    monkeypatch.setenv("BDOPS_TEST_SCRAM", "wrong")
+    (error,) = {s.error_code for s in read(deployment, "servers").servers or ()}
+    assert error == "NOT_AUTHORISED"
+
+
+def wrong_password(lab: Lab) -> Security:
+    return secure(lab, sasl=replace(secure(lab).sasl, password=SecretRef(env=ENV)))
+
+
+MISMATCHES: dict[str, tuple[int, Callable[[Lab], Security], str, str]] = {
+    "wrong password": (kafka.SECURE_PORT, wrong_password, "NOT_AUTHORISED", "'operator' was refused"),
+    "mechanism not offered": (
+        kafka.SECURE_PORT,
+        lambda lab: secure(lab, sasl=replace(secure(lab).sasl, mechanism="SCRAM-SHA-256")),
+        "NOT_AUTHORISED",
+        "it offers PLAIN, SCRAM-SHA-512",
+    ),
+    "plaintext to TLS": (kafka.SECURE_PORT, lambda lab: Security(), "UNREACHABLE", "speaks TLS"),
+    "TLS to plaintext": (kafka.PORT, secure, "UNREACHABLE", "TLS handshake failed"),
+    "SASL where none is asked for": (
+        kafka.PORT,
+        lambda lab: secure(lab, protocol="SASL_PLAINTEXT"),
+        "NOT_AUTHORISED",
+        "does not ask for SASL",
+    ),
+    "certificate of nobody known": (
+        kafka.SECURE_PORT,
+        lambda lab: secure(lab, ca=None),
+        "UNREACHABLE",
+        "certificate is not accepted",
+    ),
+    "nothing listens": (9999, lambda lab: Security(), "UNREACHABLE", "Connection refused"),
+}
+
+
+@pytest.mark.parametrize("name", MISMATCHES)
+def test_a_server_that_will_not_have_us_says_why(name: str, lab: Lab, monkeypatch) -> None:
+    port, security, code, words = MISMATCHES[name]
+    monkeypatch.setenv(ENV, "wrong")
+    started = time.monotonic()
+    state = read(elsewhere(lab.deployment("kafka"), port=port, security=security(lab)), "servers", "topics")
+    assert time.monotonic() - started < 4
+    assert {s.error_code for s in state.servers or ()} == {code}
+    assert all(words in str(s.error) for s in state.servers or ())
+    assert words in state.unread["topics"]
+
+
+def inventory_with(lab: Lab, tmp_path: Path, **settings: Any) -> Path:
+    """The lab's inventory with other settings for Kafka."""
+    data = yaml.safe_load(lab.inventory.read_text())
+    data["clusters"][lab.name]["components"]["kafka"] |= settings
+    file = tmp_path / "inventory.yaml"
+    file.write_text(yaml.safe_dump(data))
+    return file
+
+
+def test_a_wrong_password_is_unknown_to_a_check_and_unreachable_to_a_list(lab: Lab, bdops, tmp_path: Path) -> None:
+    security = {
+        "protocol": "SASL_SSL",
+        "ca": str(kafka.ca_file(lab)),
+        "sasl": {"mechanism": "PLAIN", "user": kafka.USER, "password": {"env": ENV}},
+    }
+    file = str(inventory_with(lab, tmp_path, port=kafka.SECURE_PORT, security=security))
+    check = bdops("kafka", "check", "-i", file, "-o", "json", **{ENV: "wr0ng-secret"})
+    assert check.returncode in (2, 3)
+    topics = bdops("kafka", "topics", "-i", file, "-o", "json", **{ENV: "wr0ng-secret"})
+    assert topics.returncode == 4
+    (error,) = topics.json["errors"]
+    assert error["code"] == "NOT_AUTHORISED"
+    assert "was refused" in error["message"]
+    assert "wr0ng-secret" not in check.stdout + check.stderr + topics.stdout + topics.stderr
+
+
+@contextmanager
+def server(behaviour: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A real socket server that does one thing to every connection; its port on all of 127.0.0.0/8."""
+    listener = socket.create_server(("0.0.0.0", 0), backlog=16)
+    open_ones: list[socket.socket] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            open_ones.append(connection)
+            try:
+                behaviour(connection)
+            except OSError:
+                continue
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.close()
+        for connection in open_ones:
+            connection.close()
+
+
+def http(connection: socket.socket) -> None:
+    connection.recv(1000)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
+def wrong_correlation(connection: socket.socket) -> None:
+    connection.recv(1000)
+    connection.sendall(b"\x00\x00\x00\x08\x7f\x7f\x7f\x7fabcd")
+
+
+def rubbish_in_a_frame(connection: socket.socket) -> None:
+    connection.recv(1000)
+    connection.sendall(b"\x00\x00\x00\x0a\x00\x00\x00\x01\x00\x00\xff\xff\xff\xff")
+
+
+def closes(connection: socket.socket) -> None:
+    connection.recv(1000)
+    connection.close()
+
+
+def says_nothing(connection: socket.socket) -> None:
+    pass
+
+
+def half_an_answer(connection: socket.socket) -> None:
+    connection.recv(1000)
+    connection.sendall(b"\x00\x00\x01\x00\x00\x00\x00\x01")
+
+
+IMPOSTORS = {
+    http: "does not speak the Kafka protocol",
+    wrong_correlation: "does not speak the Kafka protocol",
+    rubbish_in_a_frame: "cannot decode",
+    closes: "closed the connection",
+    says_nothing: "no answer to ApiVersions",
+    half_an_answer: "no answer to ApiVersions",
+}
+
+
+@pytest.mark.parametrize("behaviour", IMPOSTORS, ids=lambda f: f.__name__)
+def test_a_port_that_is_no_kafka_is_named_in_time(behaviour: Callable[..., None], lab: Lab) -> None:
+    with server(behaviour) as port:
+        started = time.monotonic()
+        state = read(elsewhere(lab.deployment("kafka"), port=port), timeout_s=2)
+        assert time.monotonic() - started < 2.5
+    assert all(IMPOSTORS[behaviour] in str(s.error) for s in state.servers or ())
+    assert {s.error_code for s in state.servers or ()} == {"UNREACHABLE"}
+    assert state.topics is None
+    assert "no broker could be asked" in state.unread["topics"]
+
+
+def test_one_impostor_among_servers_costs_itself_alone(lab: Lab) -> None:
+    whole = lab.deployment("kafka")
+    with server(says_nothing) as port:
+        first = whole.instances[0]
+        impostor = replace(first, settings=replace(first.settings, port=port))
+        state = read(replace(whole, instances=(impostor, *whole.instances[1:])))
+    assert [s.error is None for s in state.servers or ()] == [False, True, True, True]
+    assert state.topics
+    assert {d.broker for d in state.log_dirs or ()} == {2, 3, 4}
+    assert set(state.unread) == {f"{reading}/{first.name}" for reading in ("log_dirs", "broker_configs", "groups")}
+
+
+def test_the_history_has_no_secrets_and_is_private(lab: Lab, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("BDOPS_STATE_DIR", str(tmp_path))
+    read(lab.deployment("kafka"))
+    (file,) = (tmp_path / "kafka").iterdir()
+    assert file.stat().st_mode & 0o077 == 0
+    assert set(json.loads(file.read_text().splitlines()[-1])) == {"at", "offsets", "copied_bytes"}
