@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from bdops.errors import BdopsError, ExitCode
+from bdops.errors import BdopsError, ExitCode, ReaderGone
 
 if TYPE_CHECKING:
     from bdops.cli.frame import Session
@@ -43,8 +43,8 @@ def run(argv: list[str]) -> int:
     except (KeyboardInterrupt, Abort):
         show_error(BdopsError("interrupted", code="INTERRUPTED"), session.output, session.command)
         return _code(session, argv, ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader went away (`| head`): nothing to tell anyone; keep the interpreter from flushing again.
+    except (ReaderGone, BrokenPipeError):
+        # Keep the interpreter from flushing again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(session.exit_code)
     except Exception as e:

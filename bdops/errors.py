@@ -99,3 +99,7 @@ class ConfigErrors(ConfigError):
         first = errors[0]
         super().__init__("; ".join(e.message for e in errors), hint=first.hint, where=first.where, code=first.code)
         self.errors = errors
+
+
+class ReaderGone(Exception):
+    """Whoever read our standard output has gone away (`| head`): nothing to tell, and nobody to tell it to."""

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from bdops.core.units import parse_duration
-from bdops.errors import ConfigError, ExitCode, UsageError
+from bdops.errors import ConfigError, ExitCode, ReaderGone, UsageError
 
 if TYPE_CHECKING:
     from bdops.core.model import Deployment, Inventory
@@ -231,7 +231,11 @@ class _CommonOptions:
             value = ctx.params.pop(param.name, None)
             if value:
                 setattr(merged, param.name, value)
-        return super().invoke(ctx)  # type: ignore[misc]
+        try:
+            return super().invoke(ctx)  # type: ignore[misc]
+        except BrokenPipeError:
+            # Typer would make it exit code 1.
+            raise ReaderGone from None
 
 
 class Command(_CommonOptions, TyperCommand):
