@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bdops.components.hdfs import beans
+from bdops.components.hdfs.http import HttpServer
 from bdops.components.hdfs.namenode import NameNode, Nameservice
 from bdops.components.hdfs.rpc import Connection
-from bdops.components.hdfs.servers import JournalServer
+from bdops.components.hdfs.servers import FailoverController, JournalServer
 from bdops.errors import BdopsError
 from bdops.lab import hdfs_config as config
 from bdops.lab import hdfs_faults, hdfs_load
@@ -226,6 +228,11 @@ def unhealthy(lab: Lab) -> str | None:
         if lab.pid(program.name, program.host) is None:
             return f"{program.instance} does not run"
     try:
+        for host in JOURNALS:
+            _journal_answers(lab, host)
+        for host in NAMENODES.values():
+            with Connection(lab.host(host).address, 8019, user=config.USER, timeout_s=CALL_TIMEOUT_S) as connection:
+                FailoverController(connection).versions()
         if not serves(lab):
             return "HDFS does not serve with all its DataNodes"
         service = nameservice(lab)
@@ -235,16 +242,32 @@ def unhealthy(lab: Lab) -> str | None:
                 service.on_active(lambda n: n.replicated_blocks()),
                 service.on_active(lambda n: n.ec_block_groups()),
             )
+            failed = failed_volumes(lab)
         finally:
             service.close()
     except BdopsError as e:
         return e.message
-    if any(d.admin_state != "normal" or any(v.failed for v in d.volumes) for d in reports):
-        return "a DataNode is leaving or has a failed volume"
+    if any(d.admin_state != "normal" for d in reports):
+        return "a DataNode is leaving"
+    if any(failed.values()):
+        return "a DataNode has a failed volume"
     for kind, c in zip(("blocks", "erasure-coded groups"), counts, strict=True):
         if c.low_redundancy or c.missing or c.corrupt:
             return f"{kind}: {c.low_redundancy} under-replicated, {c.missing} missing, {c.corrupt} corrupt"
     return None
+
+
+def failed_volumes(lab: Lab) -> dict[str, int]:
+    """How many volumes each DataNode has lost, by address, as the active NameNode knows it."""
+    service = nameservice(lab)
+    try:
+        address = lab.host(NAMENODES[service.active()]).address
+        reports = service.on_active(lambda n: n.datanode_reports("live"))
+    finally:
+        service.close()
+    with HttpServer(address, 9870, user=config.USER, timeout_s=CALL_TIMEOUT_S) as http:
+        facts = beans.live_nodes(http.bean(beans.NAMENODE_INFO)[0])
+    return {r.address: facts[r.uuid].failed_volume_count for r in reports if r.uuid in facts}
 
 
 def inventory(lab: Lab) -> Mapping[str, Any]:

@@ -191,8 +191,7 @@ def break_volume(lab: Lab, target: str | None) -> None:
         tries += 1
         with suppress(OperationFailed):  # a write may fail on the broken volume
             hdfs_web.write(lab, f"{FOLDER}/probe-{tries}", BLOCK, replication=4)
-        live = active(lab, lambda n: n.datanode_reports("live"))
-        return any(d.address == address and any(v.failed for v in d.volumes) for d in live)
+        return hdfs.failed_volumes(lab).get(address, 0) > 0
 
     lab.wait(f"a failed volume on {host}", failed, SHOWN_S)
 

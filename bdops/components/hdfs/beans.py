@@ -38,7 +38,7 @@ def live_nodes(info: Bean) -> dict[str, NodeFacts]:
     """By DataNode uuid. The ages are by the NameNode's own clock."""
     facts = {}
     for node in _inner(info, "LiveNodes", {}).values():
-        failed = tuple(node.get("failedStorageLocations", ()))
+        failed = tuple(node.get("failedStorageIDs") or ())
         facts[str(node["uuid"])] = NodeFacts(
             contact_age_s=float(node["lastContact"]),
             failed_volumes=tuple(_path(f) for f in failed),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -159,11 +159,11 @@ def expected_instances(deployment: Deployment) -> tuple[ExpectedInstance, ...]:
 
 @dataclass(frozen=True, slots=True)
 class NameNodeAnswer:
-    """A NameNode's own state; and, from an active one, readings by name and why others failed."""
+    """A NameNode's own state, and the readings that it gave, by name, with why others failed."""
 
     state: NameNodeState
-    readings: dict[str, Any] | None = None
-    unread: dict[str, str] | None = None
+    readings: dict[str, Any] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
 
 
 def read_namenode(server: Server, wanted: Iterable[str], scan_until: float) -> NameNodeAnswer:
@@ -190,12 +190,11 @@ def read_namenode(server: Server, wanted: Iterable[str], scan_until: float) -> N
             state = _with_beans(state, pages)
         except (BdopsError, ValueError, KeyError, TypeError) as e:
             state = replace(state, http_error=why_unread(e))
-        if state.state != "active":
-            return NameNodeAnswer(state)
         source = ActiveSource(namenode, pages, state.http_error, clock, server.settings, scan_until)
         readings: dict[str, Any] = {}
         unread: dict[str, str] = {}
-        for name in OF_ACTIVE:
+        # A standby hears from all DataNodes too; who is there is known even when nobody is active.
+        for name in OF_ACTIVE if state.state == "active" else ("datanodes",):
             if name not in wanted:
                 continue
             try:
@@ -360,14 +359,14 @@ def read_journalnode(server: Server, journal: str) -> JournalNodeState:
 
 def _with_active(state: HdfsState, answers: list[NameNodeAnswer], wanted: Iterable[str]) -> HdfsState:
     """The active NameNode's readings; of two that both say they are active, those of the one that wrote last."""
-    active = [a for a in answers if a.readings is not None]
-    asked = [name for name in OF_ACTIVE if name in wanted]
-    if not active:
-        said = "; ".join(f"{n.instance}: {n.state or n.error}" for n in state.namenodes or ())
-        why = f"no NameNode is active ({said or 'the inventory has none'})"
-        return replace(state, unread={**state.unread, **dict.fromkeys(asked, why)})
-    best = max(active, key=lambda a: a.state.last_txid or 0)
-    return replace(state, **(best.readings or {}), unread={**state.unread, **(best.unread or {})})
+    active = [a for a in answers if a.state.state == "active"]
+    if active:
+        best = max(active, key=lambda a: a.state.last_txid or 0)
+        return replace(state, **best.readings, unread={**state.unread, **best.unread})
+    readings: dict[str, Any] = next((a.readings for a in answers if a.readings), {})
+    missing = [name for name in OF_ACTIVE if name in wanted and name not in readings]
+    why = "no NameNode is active" if answers else "the inventory has no NameNode"
+    return replace(state, **readings, unread={**state.unread, **dict.fromkeys(missing, why)})
 
 
 def _probed(state: HdfsState, deployment: Deployment, left_s: float) -> tuple[DataNodeState, ...]:

@@ -20,9 +20,17 @@ def lost_datanodes(state: HdfsState) -> tuple[str, ...]:
             names.append(expected.name if expected else d.name)
     if names:
         return tuple(sorted(names))
-    # None is lost as a whole: one that lost a volume lost the copies on it.
-    failed = [d for d in datanodes if d.live and d.failed_volume_count]
-    return tuple(sorted(e.name if (e := instance_of(state, d)) else d.name for d in failed))
+    # None is lost as a whole: one that lost a volume lost the copies on it, one that leaves takes its copies along.
+    partly = [d for d in datanodes if d.live and (d.failed_volume_count or d.admin_state != "normal")]
+    return tuple(sorted(e.name if (e := instance_of(state, d)) else d.name for d in partly))
+
+
+def only_leaving(state: HdfsState, *, striped: bool) -> bool:
+    """Whether every block in trouble still has all its copies, some on DataNodes that leave: nothing is lost."""
+    if state.degraded_blocks is None or not state.degraded_blocks.complete:
+        return False
+    mine = _degraded(state, striped=striped)
+    return bool(mine) and all(b.live + b.leaving >= b.wanted for b in mine)
 
 
 def _named(blocks: Iterable[BlockState], severity: Severity, blames: tuple[str, ...]) -> tuple[Finding, ...]:
@@ -91,7 +99,11 @@ def _under_replicated(state: HdfsState, limits: Limits) -> Verdict:
     low, last = limits["low_redundancy"], limits["one_copy_left"]
     severity = max(low.severity(counts.low_redundancy), last.severity(counts.highest_priority), key=lambda s: s.rank)
     summary = f"{plural(counts.low_redundancy, 'block')} under-replicated"
-    if counts.highest_priority:
+    if severity is Severity.CRITICAL and only_leaving(state, striped=False):
+        severity = Severity.WARNING
+    if only_leaving(state, striped=False):
+        summary += ", all copies being there while DataNodes leave"
+    elif counts.highest_priority:
         summary += f", {counts.highest_priority} of them with one copy left"
     findings: tuple[Finding, ...] = ()
     if counts.low_redundancy:
@@ -99,7 +111,7 @@ def _under_replicated(state: HdfsState, limits: Limits) -> Verdict:
         blocks = [b for b in _degraded(state, striped=False) if b.under_replicated and not b.missing]
         findings = _named(blocks, severity, blames)
         if blames:
-            summary += f"; lost: {', '.join(blames)}"
+            summary += f"; look at {', '.join(blames)}"
     return Verdict(
         summary,
         findings,
@@ -131,6 +143,8 @@ def _ec_groups(state: HdfsState, limits: Limits) -> Verdict:
         limits["corrupt"].severity(counts.corrupt),
     )
     severity = max(parts, key=lambda s: s.rank)
+    if severity is Severity.CRITICAL and not counts.missing and only_leaving(state, striped=True):
+        severity = Severity.WARNING
     bad = counts.missing or counts.low_redundancy or counts.corrupt
     findings = _named(_degraded(state, striped=True), severity, lost_datanodes(state)) if bad else ()
     return Verdict(

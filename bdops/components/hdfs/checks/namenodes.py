@@ -60,47 +60,45 @@ def _one_active(state: HdfsState, limits: Limits) -> Verdict:
 
 def _safe_mode(state: HdfsState, limits: Limits) -> Verdict:
     findings = []
-    for n in _nodes(state):
+    answering = [n for n in _nodes(state) if not n.error]  # of the others HDFS_NAMENODE_DOWN speaks
+    for n in answering:
         if n.safe_mode:
             severity = Severity.CRITICAL if n.state == "active" else Severity.WARNING
             reason = (n.safe_mode_reason or "no reason given").strip().rstrip(".")
             findings.append(Finding(n.instance, severity, f"{n.state}, in safe mode: {reason}", (n.instance,)))
         elif n.safe_mode is None:
             findings.append(_unknown(n, "whether it is in safe mode"))
-    held = [f for f in findings if f.severity is not Severity.UNKNOWN]
-    return Verdict(
-        f"{plural(len(held), 'NameNode')} in safe mode", tuple(findings), (Metric("in_safe_mode", len(held)),)
-    )
+    if not answering:
+        return Verdict("no NameNode answers", severity=Severity.UNKNOWN)
+    held = sum(1 for n in answering if n.safe_mode)
+    return Verdict(f"{plural(held, 'NameNode')} in safe mode", tuple(findings), (Metric("in_safe_mode", held),))
 
 
 def _standby_lag(state: HdfsState, limits: Limits) -> Verdict:
-    active = _active(state)
-    written = max((n.last_txid for n in active if n.last_txid is not None), default=None)
+    standbys = [n for n in _nodes(state) if n.state in ("standby", "observer")]
+    written = max((n.last_txid for n in _active(state) if n.last_txid is not None), default=None)
     findings, lags = [], []
-    for n in _nodes(state):
-        if n.state not in ("standby", "observer"):
-            continue
+    for n in standbys:
         if not n.safe_mode and n.ready is False:
             reason = n.not_ready_reason or "it does not say why"
             findings.append(Finding(n.instance, Severity.WARNING, f"could not take over: {reason}", (n.instance,)))
-        if written is None or n.last_txid is None:
-            findings.append(_unknown(n if n.last_txid is None else active[0] if active else n, "its transaction"))
-            continue
-        lag = max(0, written - n.last_txid)
-        lags.append(lag)
-        severity = limits["transactions"].severity(lag)
-        if severity is not Severity.OK:
-            findings.append(
-                Finding(n.instance, severity, f"{lag} transactions behind the active NameNode", (n.instance,))
-            )
-    if not lags and not findings:
-        return Verdict("there is no standby")
+        if n.last_txid is None:
+            findings.append(_unknown(n, "its last transaction"))
+        elif written is not None:
+            lag = max(0, written - n.last_txid)
+            lags.append(lag)
+            severity = limits["transactions"].severity(lag)
+            if severity is not Severity.OK:
+                detail = f"{plural(lag, 'transaction')} behind the active NameNode"
+                findings.append(Finding(n.instance, severity, detail, (n.instance,)))
+    if not standbys:
+        return Verdict("no standby answers")
+    if written is None:
+        why = "no NameNode is active" if not _active(state) else "the active NameNode's last transaction is not known"
+        return Verdict(f"not known: {why}", tuple(findings), severity=Severity.UNKNOWN)
     worst_lag = max(lags, default=0)
-    return Verdict(
-        f"the standby is {plural(worst_lag, 'transaction')} behind",
-        tuple(findings),
-        (limits["transactions"].metric(worst_lag),),
-    )
+    metrics = (limits["transactions"].metric(worst_lag),)
+    return Verdict(f"the standby is {plural(worst_lag, 'transaction')} behind", tuple(findings), metrics)
 
 
 def _checkpoint(state: HdfsState, limits: Limits) -> Verdict:
