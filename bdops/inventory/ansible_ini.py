@@ -142,6 +142,8 @@ def _range(first: str, last: str, step: str | None, where: str) -> list[str]:
     first = first or "0"
     try:
         stride = int(step or 1)
+        if stride < 1:
+            raise ValueError
         if len(first) == len(last) == 1 and first in string.ascii_letters and last in string.ascii_letters:
             letters = string.ascii_letters
             found = list(letters[letters.index(first) : letters.index(last) + 1 : stride])

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from bdops.errors import ConfigError, ConfigErrors
-from bdops.inventory.yaml_source import Key, origin_of
+from bdops.inventory.yaml_source import Key, origin_of, path_text
 
 _SECRET_NAME = re.compile(r"passw|secret|token|credential|passphrase|api_?key|private_?key", re.IGNORECASE)
 
@@ -35,12 +35,6 @@ def likely_or_known(word: object, known: Iterable[object], what: str) -> str:
     if hint:
         return hint
     return f"{what}: {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}" if names else f"there are no {what}"
-
-
-def path_text(path: Sequence[Key]) -> str:
-    """`clusters.prod.mutes[0].until`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.lstrip(".") or "the file"
 
 
 class Problems:

@@ -69,6 +69,17 @@ class YamlList(list[Any]):
         self.lines: list[int] = []
 
 
+def path_text(path: Sequence[Key]) -> str:
+    """`clusters.prod.mutes[0].until`; keys that are long or not printable are made short and plain."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{_key_text(part)}" for part in path)
+    return text.lstrip(".") or "the file"
+
+
+def _key_text(key: str) -> str:
+    shown = key if key and key.isprintable() else repr(key)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+
+
 def origin_of(data: Any, path: Sequence[Key]) -> Origin | None:
     """Where the value at `path` under `data` was written, or the nearest thing around it that was."""
     origin: Origin | None = getattr(data, "origin", None)
@@ -225,7 +236,7 @@ class _Builder:
             if key == "<<" and event.implicit[0]:
                 merged += self._merge_sources(value, event)
             elif key in found:
-                path = ".".join([*self._path, key])
+                path = path_text([*self._path, key])
                 self._problems.append(
                     _error(
                         f"{path}: the key is there twice; it was first given in line {found.lines[key]}",
