@@ -77,9 +77,12 @@ def supervisor_config(lab_folder: Path, host: LabHost) -> str:
 
 def program_config(host: LabHost, program: Program, *, autostart: bool = False) -> str:
     """One [program:x] section. The lab starts programs itself, in the order that their recipe wants."""
+    # Not supervisord's `environment`, which has no way to write a quotation mark.
+    settings = [f"{key}={value}" for key, value in program.env.items()]
+    argv = ["/usr/bin/env", *settings, *program.argv] if settings else program.argv
     lines = [
         f"[program:{program.name}]",
-        f"command={_value(shlex.join(program.argv))}",
+        f"command={_value(shlex.join(argv))}",
         f"autostart={str(autostart).lower()}",
         f"autorestart={str(program.autorestart or autostart).lower()}",
         # A server is up when it answers, not when it has lived for a second.
@@ -94,8 +97,6 @@ def program_config(host: LabHost, program: Program, *, autostart: bool = False) 
         "stdout_logfile_backups=1",
         f"directory={_value(host.folder)}",
     ]
-    if program.env:
-        lines.append("environment=" + ",".join(f"{key}={_quoted(value)}" for key, value in program.env.items()))
     return "\n".join(lines)
 
 
@@ -105,10 +106,6 @@ def _value(value: object) -> str:
     if " ;" in text or " #" in text or "\n" in text:
         raise ValueError(f"supervisord cannot have this as a value: {text!r}")
     return text.replace("%", "%%")
-
-
-def _quoted(value: str) -> str:
-    return '"' + _value(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def supervisord_process(host: LabHost) -> Process | None:
