@@ -167,7 +167,7 @@ def main() -> int:
         must(f"lab up --name {LAB}")
         # Another lab may run on this machine; the demo's checks are of its own.
         status = json.loads(bdops(f"lab status --name {LAB} -o json", show=False).stdout)
-        os.environ["BDOPS_INVENTORY"] = status["data"]["inventory"]
+        os.environ["BDOPS_INVENTORY"] = status["data"]["labs"][0]["inventory"]
         must(f"lab load --name {LAB}")
         wait_until("every check ok", HEALED_WITHIN_S, all_ok)
         show_check()
