@@ -34,6 +34,7 @@ _DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 _RSA_ALGORITHMS = ("rsa-sha2-512", "rsa-sha2-256")
 # After a command's exit its output is waited for this long: a child of it may keep the pipe open for ever.
 _LINGER_S = 0.5
+_SLICE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -433,7 +434,8 @@ def _collect(
             # The channel stays readable from here on; the status is an event.
             channel.status_event.wait(end - now)
         else:
-            readable.poll(1000 * (min(end, linger_until or end) - now))
+            # In slices: the exit status of a command whose output stays open makes nothing readable.
+            readable.poll(1000 * min(end - now, _SLICE_S))
 
 
 def _silence() -> None:

@@ -118,8 +118,19 @@ class TestFourLetterWords:
     def test_a_server_that_drips_bytes_is_held_to_the_deadline_as_well(self) -> None:
         with serving(drips) as port:
             started = time.monotonic()
-            assert error_of(lambda: ask(port)).code == "ZK_SILENT"
+            assert error_of(lambda: ask(port)).code == "ZK_GARBAGE"
         assert time.monotonic() - started < 2
+
+    def test_a_server_that_speaks_first_and_waits_is_not_taken_for_tls(self) -> None:
+        def sshd(connection: socket.socket) -> None:
+            connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+            while b"\n" not in connection.recv(4096):
+                pass
+
+        with serving(sshd) as port:
+            error = error_of(lambda: ask(port))
+        assert error.code == "ZK_GARBAGE"
+        assert "SSH-2.0" in error.message
 
     def test_a_connection_that_closes_without_a_word_is_no_answer(self) -> None:
         with serving(lambda connection: None) as port:

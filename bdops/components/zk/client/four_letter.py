@@ -30,22 +30,24 @@ def ask(word: str, address: tuple[str, int], *, timeout_s: float, tls: ssl.SSLCo
     """
     where = f"{address[0]}:{address[1]}"
     deadline = time.monotonic() + timeout_s
+    answer = bytearray()
     with connect(address, timeout_s=timeout_s, tls=tls) as connection:
         try:
             connection.sendall(word.encode("ascii"))
-            answer = _receive(connection, deadline - min(_PROBE_S, timeout_s / 4))
+            _receive(connection, answer, deadline - min(_PROBE_S, timeout_s / 4))
         except TimeoutError as e:
-            if tls is None and _wants_tls(connection, deadline):
+            if tls is None and not answer and _wants_tls(connection, deadline):
                 raise _speaks_tls(where) from None
+            if answer:
+                raise _garbage(word, answer, where) from None
             raise describe_io_error(e, where=where, asked=f"the word {word}", timeout_s=timeout_s) from None
         except OSError as e:
             raise describe_io_error(e, where=where, asked=f"the word {word}", timeout_s=timeout_s) from None
-    return _text_of(word, answer, where, tls=tls is not None)
+    return _text_of(word, bytes(answer), where, tls=tls is not None)
 
 
-def _receive(connection: socket.socket, deadline: float) -> bytes:
-    """All that comes until the server closes. Raises TimeoutError past the deadline."""
-    answer = b""
+def _receive(connection: socket.socket, answer: bytearray, deadline: float) -> None:
+    """Add all that comes until the server closes. Raises TimeoutError past the deadline."""
     while len(answer) <= MAX_ANSWER_BYTES:
         left_s = deadline - time.monotonic()
         if left_s <= 0:
@@ -54,7 +56,6 @@ def _receive(connection: socket.socket, deadline: float) -> bytes:
         if not (chunk := connection.recv(65536)):
             break
         answer += chunk
-    return answer
 
 
 def _wants_tls(connection: socket.socket, deadline: float) -> bool:
@@ -62,9 +63,10 @@ def _wants_tls(connection: socket.socket, deadline: float) -> bool:
 
     A few bytes more are no TLS either: such a server then complains or closes, a hung one stays silent.
     """
+    answer = bytearray()
     try:
         connection.sendall(b"\r\n\r\n")
-        answer = _receive(connection, deadline)
+        _receive(connection, answer, deadline)
     except ConnectionError:
         return True
     except OSError:
@@ -86,12 +88,7 @@ def _text_of(word: str, answer: bytes, where: str, *, tls: bool) -> str:
     try:
         text = answer.decode()
     except UnicodeDecodeError:
-        raise Unreachable(
-            f"the answer to {word} is not text: {answer[:16]!r}",
-            where=where,
-            hint="is this the client port of a ZooKeeper server?",
-            code="ZK_GARBAGE",
-        ) from None
+        raise _garbage(word, answer, where) from None
     if _NOT_WHITELISTED in text:
         raise NotAuthorised(
             f"the word {word} is not executed because it is not in the whitelist",
@@ -121,10 +118,14 @@ def expect(answer: str, marker: str, *, word: str, where: str) -> str:
     if NOT_SERVING in answer:
         raise Unreachable("the server is not serving requests: it has no quorum", where=where, code="ZK_NOT_SERVING")
     if marker not in answer:
-        raise Unreachable(
-            f"the answer to {word} is not ZooKeeper's: {answer[:40]!r}",
-            where=where,
-            hint="is this the client port of a ZooKeeper server?",
-            code="ZK_GARBAGE",
-        )
+        raise _garbage(word, answer.encode(), where)
     return answer
+
+
+def _garbage(word: str, answer: bytes | bytearray, where: str) -> BdopsError:
+    return Unreachable(
+        f"the answer to {word} is not ZooKeeper's: {bytes(answer[:40])!r}",
+        where=where,
+        hint="is this the client port of a ZooKeeper server?",
+        code="ZK_GARBAGE",
+    )

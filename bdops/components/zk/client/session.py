@@ -22,13 +22,16 @@ _IN_FLIGHT = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Znode:
-    """A znode. `owner`: the session (hex) of an ephemeral one. `hidden`: we may not list its children."""
+    """A znode. `owner`: the session (hex) of an ephemeral one.
+
+    `hidden`: its ACL does not let us list its children, or (numbers None) see anything but its name.
+    """
 
     path: str
-    children: int
-    data_bytes: int
-    owner: str | None
-    modified_ms: int
+    children: int | None = None
+    data_bytes: int | None = None
+    owner: str | None = None
+    modified_ms: int | None = None
     hidden: bool = False
 
 
@@ -93,7 +96,11 @@ def _stats(client: KazooClient, paths: list[str], *, timeout_s: float) -> Iterat
     for start in range(0, len(paths), _IN_FLIGHT):
         asked = [(path, client.exists_async(path)) for path in paths[start : start + _IN_FLIGHT]]
         for path, answer in asked:
-            stat = _answer(answer, path, timeout_s)
+            try:
+                stat = _answer(answer, path, timeout_s)
+            except NotAuthorised:
+                yield Znode(path=path, hidden=True)
+                continue
             if stat is not None:
                 yield Znode(
                     path=path,

@@ -1,0 +1,263 @@
+"""SSH against the lab's own sshd, and the host checks on its hosts."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bdops.core.model import Host, Ssh
+from bdops.errors import BdopsError, NotAuthorised, OperationFailed, Unreachable
+from bdops.hosts.ssh import Completed, SshPool
+
+pytestmark = pytest.mark.lab("zk")
+
+
+@pytest.fixture(scope="module")
+def host(lab) -> Host:
+    return lab.deployment("zk").instances[0].host
+
+
+@pytest.fixture
+def pool(lab) -> Iterator[SshPool]:
+    with SshPool([i.host for i in lab.deployment("zk").instances]) as pool:
+        yield pool
+
+
+def with_ssh(host: Host, **changes: Any) -> Host:
+    ssh: Ssh = replace(host.ssh, **changes)
+    return replace(host, ssh=ssh)
+
+
+def run(host: Host, *argv: str, timeout_s: float = 10.0) -> Completed:
+    with SshPool([host]) as pool:
+        return pool.run(host, argv or ("true",), timeout_s=timeout_s)
+
+
+def error_of(call: Callable[[], Any], kind: type[BdopsError]) -> BdopsError:
+    with pytest.raises(kind) as caught:
+        call()
+    return caught.value
+
+
+def make_key(path: Path, kind: str = "ed25519") -> Path:
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(path)], check=True, timeout=60)
+    return path
+
+
+class TestCommands:
+    def test_words_arrive_as_they_are_and_never_as_shell(self, pool: SshPool, host: Host) -> None:
+        words = ["a b", "$HOME", "'", '"', "*", "; false", "ünï", ""]
+        done = pool.run(host, ["printf", "%s|", *words], timeout_s=10)
+        assert done.stdout == "".join(f"{w}|" for w in words)
+        assert done.exit_status == 0
+
+    def test_both_streams_the_input_and_the_exit_status_are_told(self, pool: SshPool, host: Host) -> None:
+        done = pool.run(host, ["sh", "-c", "cat; echo oops >&2; exit 7"], stdin=b"hello", timeout_s=10)
+        assert (done.exit_status, done.stdout, done.stderr) == (7, "hello", "oops\n")
+
+    def test_commands_of_one_pool_share_one_connection(self, pool: SshPool, host: Host) -> None:
+        seen = {pool.run(host, ["sh", "-c", "echo $SSH_CONNECTION"], timeout_s=10).stdout.split()[1] for _ in range(3)}
+        assert len(seen) == 1
+
+    def test_threads_share_it_too(self, pool: SshPool, host: Host) -> None:
+        seen: list[str] = []
+
+        def ask() -> None:
+            seen.append(pool.run(host, ["sh", "-c", "echo $SSH_CONNECTION"], timeout_s=20).stdout)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert len(seen) == 8
+        assert len(set(seen)) == 1
+
+    def test_output_is_bounded(self, pool: SshPool, host: Host) -> None:
+        done = pool.run(host, ["head", "-c", "20000000", "/dev/zero"], timeout_s=30, max_output_bytes=1000)
+        assert len(done.stdout) == 1000
+        assert done.truncated
+        assert done.exit_status == 0
+
+    def test_a_command_that_does_not_end_is_given_up_at_the_deadline(self, pool: SshPool, host: Host) -> None:
+        pool.run(host, ["true"], timeout_s=10)
+        started = time.monotonic()
+        error = error_of(lambda: pool.run(host, ["sleep", "30"], timeout_s=1), OperationFailed)
+        assert error.code == "SSH_COMMAND_TIMEOUT"
+        assert time.monotonic() - started < 3
+        assert pool.run(host, ["echo", "still here"], timeout_s=10).stdout == "still here\n"
+
+    def test_a_child_that_keeps_the_output_open_does_not_keep_us(self, pool: SshPool, host: Host) -> None:
+        done = pool.run(host, ["sh", "-c", "sleep 20 & echo done"], timeout_s=10)
+        assert done.stdout == "done\n"
+
+    def test_a_command_ended_by_a_signal_is_no_exit_status(self, pool: SshPool, host: Host) -> None:
+        error = error_of(lambda: pool.run(host, ["sh", "-c", "kill -9 $$"], timeout_s=10), OperationFailed)
+        assert error.code == "SSH_COMMAND_SIGNALLED"
+
+    def test_a_lost_connection_is_told_and_the_next_command_connects_again(self, pool: SshPool, host: Host) -> None:
+        # The shell's parent is the sshd process of this connection.
+        error = error_of(lambda: pool.run(host, ["sh", "-c", "kill -9 $PPID"], timeout_s=10), BdopsError)
+        assert error.code in ("SSH_LOST", "SSH_COMMAND_SIGNALLED")
+        assert pool.run(host, ["echo", "again"], timeout_s=10).stdout == "again\n"
+
+    def test_another_host_is_reached_through_a_jump_host(self, lab) -> None:
+        first, second = (i.host for i in lab.deployment("zk").instances[:2])
+        behind = with_ssh(second, jump=first.name)
+        with SshPool([first, behind]) as pool:
+            done = pool.run(behind, ["sh", "-c", "echo $SSH_CONNECTION"], timeout_s=10)
+        assert done.stdout.split()[2] == second.address
+
+    def test_a_jump_host_may_be_named_by_its_address(self, lab) -> None:
+        first, second = (i.host for i in lab.deployment("zk").instances[:2])
+        behind = with_ssh(second, jump=f"{first.ssh.user}@{first.address}:{first.ssh.port}")
+        assert run(behind, "echo", "hello").stdout == "hello\n"
+
+
+class TestRefusals:
+    def test_an_unknown_host_key_refuses_with_the_command_that_accepts_it(self, host: Host, tmp_path: Path) -> None:
+        stranger = with_ssh(host, known_hosts=str(tmp_path / "known_hosts"))
+        error = error_of(lambda: run(stranger), NotAuthorised)
+        assert error.code == "HOST_KEY_UNKNOWN"
+        assert "SHA256:" in error.message
+        assert error.hint is not None
+        command = error.hint[error.hint.index("ssh-keyscan") :]
+        subprocess.run(["sh", "-c", command], check=True, capture_output=True, timeout=30)
+        assert run(stranger, "echo", "accepted").stdout == "accepted\n"
+
+    def test_a_changed_host_key_refuses_with_the_commands_that_accept_it(self, host: Host, tmp_path: Path) -> None:
+        other = make_key(tmp_path / "other").with_suffix(".pub").read_text().split()[1]
+        known = tmp_path / "known_hosts"
+        known.write_text(f"[{host.address}]:{host.ssh.port} ssh-ed25519 {other}\n")
+        changed = with_ssh(host, known_hosts=str(known))
+        error = error_of(lambda: run(changed), NotAuthorised)
+        assert error.code == "HOST_KEY_CHANGED"
+        assert error.hint is not None
+        command = error.hint[error.hint.index("ssh-keygen -R") :]
+        subprocess.run(["sh", "-c", command], check=True, capture_output=True, timeout=30)
+        assert run(changed, "echo", "accepted").stdout == "accepted\n"
+
+    def test_a_revoked_host_key_refuses(self, host: Host, tmp_path: Path) -> None:
+        name = f"[{host.address}]:{host.ssh.port} "
+        lines = Path(host.ssh.known_hosts).read_text().splitlines()
+        key = next(line.removeprefix(name) for line in lines if line.startswith(name))
+        known = tmp_path / "known_hosts"
+        known.write_text(f"{name}{key}\n@revoked * {key}\n")
+        error = error_of(lambda: run(with_ssh(host, known_hosts=str(known))), NotAuthorised)
+        assert error.code == "HOST_KEY_REVOKED"
+
+    @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+    def test_a_key_that_the_host_does_not_take_is_named(self, host: Host, tmp_path: Path, kind: str) -> None:
+        key = make_key(tmp_path / "wrong", kind)
+        error = error_of(lambda: run(with_ssh(host, keys=(str(key),))), NotAuthorised)
+        assert error.code == "SSH_AUTH"
+        assert f"key {key}: not accepted" in error.message
+
+    def test_a_key_that_is_not_there_or_no_key_at_all_is_named(self, host: Host, tmp_path: Path) -> None:
+        (tmp_path / "garbage").write_text("no key")
+        keys = (str(tmp_path / "absent"), str(tmp_path / "garbage"))
+        error = error_of(lambda: run(with_ssh(host, keys=keys)), NotAuthorised)
+        assert "absent: No such file" in error.message
+        assert "garbage: not a private key" in error.message
+
+    def test_a_key_with_a_passphrase_needs_an_agent(self, host: Host, tmp_path: Path) -> None:
+        key = tmp_path / "locked"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(key)], check=True, timeout=60)
+        error = error_of(lambda: run(with_ssh(host, keys=(str(key),))), NotAuthorised)
+        assert "has a passphrase" in error.message
+
+    def test_a_wrong_key_before_the_right_one_does_not_matter(self, host: Host, tmp_path: Path) -> None:
+        keys = (str(make_key(tmp_path / "wrong")), *host.ssh.keys)
+        assert run(with_ssh(host, keys=keys), "echo", "in").stdout == "in\n"
+
+
+class TestUnreachable:
+    def test_a_port_where_nothing_listens_is_refused(self, host: Host) -> None:
+        error = error_of(lambda: run(with_ssh(host, port=1)), Unreachable)
+        assert error.code == "SSH_REFUSED"
+        assert error.where == f"{host.address}:1"
+
+    def test_a_port_that_accepts_and_says_nothing_is_a_timeout_in_the_banner(self, host: Host) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            half_open = replace(
+                with_ssh(host, port=listener.getsockname()[1], connect_timeout_s=0.5), address="127.0.0.1"
+            )
+            started = time.monotonic()
+            error = error_of(lambda: run(half_open), Unreachable)
+        assert error.code == "SSH_TIMEOUT"
+        assert "ssh banner" in error.message
+        assert time.monotonic() - started < 5
+
+    def test_a_server_that_is_not_sshd_is_told_as_such(self, lab, host: Host) -> None:
+        port = lab.deployment("zk").instances[0].settings.admin_port
+        error = error_of(lambda: run(with_ssh(host, port=port, connect_timeout_s=2)), Unreachable)
+        assert error.code in ("SSH_BANNER", "SSH_TIMEOUT")
+
+    def test_a_name_that_does_not_resolve_is_told(self, host: Host) -> None:
+        error = error_of(lambda: run(replace(host, address="no-such-host.invalid")), Unreachable)
+        assert error.code in ("SSH_NO_NAME", "SSH_NO_ROUTE")
+
+    def test_a_host_behind_a_jump_host_that_cannot_be_reached_names_the_jump_host(self, lab) -> None:
+        first, second = (i.host for i in lab.deployment("zk").instances[:2])
+        behind = with_ssh(second, jump=first.name, port=1)
+        with SshPool([first, behind]) as pool:
+            error = error_of(lambda: pool.run(behind, ["true"], timeout_s=10), Unreachable)
+        assert error.code == "SSH_JUMP"
+        assert first.name in error.message
+
+
+class TestChecks:
+    def results(self, bdops: Any) -> dict[str, dict[str, Any]]:
+        found = bdops("check", "--timeout", "10s", "-o", "json").json["data"]["checks"]
+        return {r["code"]: r for r in found if r["code"].startswith("HOST_")}
+
+    def service(self, bdops: Any, name: str) -> str | None:
+        """What HOST_SERVICE finds of an instance; the others stop serving for a moment when it was the leader."""
+        details = {f["object"]: f["detail"] for f in self.results(bdops)["HOST_SERVICE"]["objects"]}
+        return details.get(name)
+
+    def test_the_labs_hosts_are_well(self, bdops) -> None:
+        found = self.results(bdops)
+        assert len(found) == 5
+        assert found["HOST_SERVICE"]["severity"] == "ok"
+        assert found["HOST_REACHABLE"]["severity"] == "ok"
+        assert found["HOST_CLOCK_SKEW"]["severity"] == "ok"
+
+    def test_a_killed_service_is_found_through_its_manager(self, bdops, lab, eventually) -> None:
+        bdops("lab", "kill", "zk/node2", "--name", lab.name)
+        try:
+            detail = eventually(lambda: self.service(bdops, "zk/node2"), 60)
+        finally:
+            assert bdops("lab", "start", "zk/node2", "--name", lab.name).returncode == 0
+        assert "EXITED" in detail
+
+    def test_a_paused_service_runs_for_its_manager_and_does_not_serve(self, bdops, lab, eventually) -> None:
+        bdops("lab", "pause", "zk/node3", "--name", lab.name)
+        try:
+            detail = eventually(lambda: self.service(bdops, "zk/node3"), 60)
+        finally:
+            assert bdops("lab", "resume", "zk/node3", "--name", lab.name).returncode == 0
+        assert "RUNNING" in detail
+        assert "does not serve" in detail
+
+    def test_hosts_that_will_not_have_us_cost_their_own_check_only(self, bdops, lab, tmp_path: Path) -> None:
+        inventory = tmp_path / "inventory.yaml"
+        known = str(Path(lab.folder) / "ssh" / "known_hosts")
+        text = lab.inventory.read_text()
+        assert known in text
+        inventory.write_text(text.replace(known, str(tmp_path / "nobody")))
+        done = bdops("check", "--timeout", "10s", "-o", "json", BDOPS_INVENTORY=str(inventory))
+        found = {r["code"]: r for r in done.json["data"]["checks"]}
+        assert found["HOST_REACHABLE"]["severity"] == "unknown"
+        assert "ssh-keyscan" in found["HOST_REACHABLE"]["hint"]
+        assert found["ZK_QUORUM"]["severity"] == "ok"
+        assert done.returncode == 3
+        assert "Traceback" not in done.stderr
