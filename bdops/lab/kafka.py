@@ -188,7 +188,9 @@ def identities(lab: Lab) -> Mapping[str, str]:
     file = lab.folder / "kafka-ids.json"
     if not file.exists():
         ids = {name: _uuid() for name in ("cluster", *CONTROLLERS)}
-        file.write_text(json.dumps(ids) + "\n")
+        fresh = file.with_suffix(".new")
+        fresh.write_text(json.dumps(ids) + "\n")
+        fresh.replace(file)
     found: dict[str, str] = json.loads(file.read_text())
     return found
 
@@ -221,8 +223,10 @@ def prepare(lab: Lab, say: Say) -> None:
     new = [h for h in HOSTS if not all((d / "meta.properties").exists() for d in _formatted_dirs(lab, h))]
     if new:
         say(f"formatting Kafka on {', '.join(new)}")
+        # Made before the threads start: the first one writes the ids that all must have.
+        commands = [format_argv(lab, host) for host in new]
         with ThreadPoolExecutor(max_workers=2) as pool:
-            for done in pool.map(lambda host: lab.run_java(format_argv(lab, host)), new):
+            for done in pool.map(lab.run_java, commands):
                 del done
 
 
