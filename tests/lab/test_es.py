@@ -147,7 +147,8 @@ def test_watermarks_are_reckoned_as_the_nodes_themselves_reckon_them(lab) -> Non
     prefix = "cluster.routing.allocation.disk.watermark."
     node = any_node(lab)
     cases: list[dict[str, str | None]] = [
-        {"low": "50%", "high": "60%", "flood_stage": "99%", "low.max_headroom": "10gb", "high.max_headroom": "9gb"},
+        {"low": "50%", "high": "60%", "flood_stage": "99%"}
+        | {"low.max_headroom": "10gb", "high.max_headroom": "9gb", "flood_stage.max_headroom": "8gb"},
         {"low": "0.5", "high": "0.6", "flood_stage": "0.99"},
         {"low": "30gb", "high": "20gb", "flood_stage": "1gb"},
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -191,6 +192,8 @@ def _node_config(address: str, settings: Settings) -> elastic_transport.NodeConf
     if settings.scheme == "https":
         tls = {"verify_certs": settings.verify, "ssl_show_warn": False}
         if settings.ca:
+            # The transport would look at the file at the first request only, and blame the server.
+            ssl.create_default_context(cafile=settings.ca)
             tls["ca_certs"] = settings.ca
         if not settings.verify:
             tls["ssl_assert_hostname"] = False

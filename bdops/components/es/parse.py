@@ -149,10 +149,15 @@ def server(instance: str, name: str, info: Json, stats: Json, master: Json) -> S
         master=names.get(master_id, master_id) if master_id else "",
         heap_used_bytes=figures["jvm"]["mem"]["heap_used_in_bytes"],
         heap_max_bytes=figures["jvm"]["mem"]["heap_max_in_bytes"],
-        disks=tuple(
-            Disk(path=d["path"], total_bytes=d["total_in_bytes"], available_bytes=d["available_in_bytes"])
-            for d in figures["fs"].get("data", ())
-        ),
+    )
+
+
+def disks(stats: Json) -> tuple[Disk, ...]:
+    """From a node's own `_nodes/_local/stats/fs`."""
+    (figures,) = stats["nodes"].values()
+    return tuple(
+        Disk(path=d["path"], total_bytes=d["total_in_bytes"], available_bytes=d["available_in_bytes"])
+        for d in figures["fs"].get("data", ())
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -18,6 +19,7 @@ from bdops.components.es import parse
 from bdops.components.es.client import Node, escape, node_name
 from bdops.components.es.settings import Settings
 from bdops.components.es.state import (
+    Disk,
     EsState,
     ExpectedNode,
     Explanation,
@@ -68,6 +70,8 @@ def read_state(deployment: Deployment, *, timeout_s: float, readings: frozenset[
             servers[instance.name] = _silent(instance, e, "unknown")
     reader = _Reader(nodes, deadline)
     own = {f"server {name}": _bind(reader.server, node) for name, node in nodes.items()}
+    if "servers" in wanted:
+        own |= {f"disks {name}": _bind(reader.disks, node) for name, node in nodes.items()}
     if "sizes" in wanted:
         own |= {f"sizes {name}": _bind(reader.sizes, node) for name, node in nodes.items()}
     shared = reader.cluster_tasks(wanted) if nodes else {}
@@ -79,9 +83,13 @@ def read_state(deployment: Deployment, *, timeout_s: float, readings: frozenset[
         elif key in got.unread:
             kind = reader.kinds.get(instance.name, "unreachable")
             servers[instance.name] = _silent(instance, got.unread[key], kind)
-        error = servers[instance.name].error
+        error, host = servers[instance.name].error, instance.host.name
         if error:
-            unread[f"servers/{instance.host.name}"] = error
+            unread[f"servers/{host}"] = error
+        elif (disks := f"disks {instance.name}") in got.values:
+            servers[instance.name] = replace(servers[instance.name], disks=got.values[disks])
+        elif disks in got.unread:
+            unread[f"disks/{host}"] = f"{got.unread[disks]} (a node asks the elected master before it tells)"
     fields: dict[str, Any] = {"servers": tuple(servers[i.name] for i in deployment.instances)}
     if "sizes" in wanted:
         fields["sizes"], lost = _gathered_sizes(got.values, got.unread)
@@ -149,9 +157,7 @@ class _Reader:
             self._offer(node, knows_master=bool(view.get("master_node")))
             info = node.get("_nodes/_local/jvm", timeout_s=self.left_s())
             stats = node.get(
-                "_nodes/_local/stats/jvm,fs",
-                {"filter_path": "nodes.*.jvm.mem.heap_*,nodes.*.fs.data"},
-                timeout_s=self.left_s(),
+                "_nodes/_local/stats/jvm", {"filter_path": "nodes.*.jvm.mem.heap_*"}, timeout_s=self.left_s()
             )
             return _parsed(node, lambda: parse.server(node.instance, node.name, info, stats, view))
         except BdopsError as e:
@@ -160,6 +166,11 @@ class _Reader:
                 self.kinds[node.instance] = _kind(e)
                 self._changed.notify_all()
             raise
+
+    def disks(self, node: Node) -> tuple[Disk, ...]:
+        """Apart from the rest: to add its watermarks a node asks the elected master, and hangs when that hangs."""
+        stats = node.get("_nodes/_local/stats/fs", {"filter_path": "nodes.*.fs.data"}, timeout_s=self.left_s())
+        return _parsed(node, lambda: parse.disks(stats))
 
     def sizes(self, node: Node) -> tuple[ShardSize, ...]:
         shard = "nodes.*.indices.shards.*.*"
@@ -215,11 +226,8 @@ class _Reader:
     def _get(self, path: str, params: Mapping[str, str | int], parser: Callable[[Any], Any]) -> Any:
         node = self.entry()
         left = self.left_s()
-        try:
+        with _behind(node):
             body = node.get(path, {**params, "master_timeout": f"{int(left * 900)}ms"}, timeout_s=left)
-        except Unreachable as e:
-            # The entry itself answered a moment ago: what hangs behind it is the elected master.
-            raise Unreachable(f"{e.message}: the elected master may hang (asked through {node.name})") from None
         return _parsed(node, lambda: parser(body))
 
     def cluster_state(self) -> parse.ClusterState:
@@ -242,7 +250,8 @@ class _Reader:
         wait_ms = int(min(3.0, self.left_s() / 2) * 1000)
         node = self.entry()
         params = {"wait_for_events": "languid", "timeout": f"{wait_ms}ms"}
-        answer = node.request("GET", "_cluster/health", params, timeout_s=self.left_s())
+        with _behind(node):
+            answer = node.request("GET", "_cluster/health", params, timeout_s=self.left_s())
         if answer.status not in (200, 408) or not isinstance(answer.body, dict):
             raise StateUnknown(f"the cluster's health is not to be had: HTTP {answer.status}", where=node.where)
         return _parsed(node, lambda: parse.health(answer.body))
@@ -347,6 +356,15 @@ def _kind(error: BdopsError) -> str:
     if isinstance(error, NotAuthorised):
         return "not_authorised"
     return "unreachable" if isinstance(error, Unreachable) else "unknown"
+
+
+@contextmanager
+def _behind(node: Node) -> Iterator[None]:
+    """The entry itself answered a moment ago: what hangs behind it is the elected master."""
+    try:
+        yield
+    except Unreachable as e:
+        raise Unreachable(f"{e.message}: the elected master may hang (asked through {node.name})") from None
 
 
 def _parsed(node: Node, parser: Callable[[], Any]) -> Any:

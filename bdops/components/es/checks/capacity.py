@@ -28,7 +28,7 @@ def _disk(state: EsState, limits: Limits) -> Verdict:
     least = None
     for server in state.servers:
         if not server.disks:
-            findings.append(silent(server, "its disks are"))
+            findings.append(silent(state, server, "its disks are", "disks"))
             continue
         for disk in server.disks:
             used = 100 * (1 - disk.available_bytes / disk.total_bytes) if disk.total_bytes else 100.0
@@ -77,7 +77,7 @@ def _heap(state: EsState, limits: Limits) -> Verdict:
     metrics: list[Metric] = []
     for server in state.servers:
         if server.heap_used_bytes is None or not server.heap_max_bytes:
-            findings.append(silent(server, "its heap is"))
+            findings.append(silent(state, server, "its heap is", "servers"))
             continue
         percent = round(100 * server.heap_used_bytes / server.heap_max_bytes, 1)
         metrics.append(limits["used"].metric(percent, f"heap_used {server.name}"))

@@ -23,11 +23,13 @@ def missing_nodes(state: EsState) -> tuple[str, ...]:
     return tuple(n.name for n in state.expected if n.name not in present)
 
 
-def silent(server: Server, what: str) -> Finding:
-    """The finding for a server that did not tell what a check asks of each."""
-    return Finding(
-        server.instance, Severity.UNKNOWN, f"{what} not known: {server.error or 'not in the state'}", (server.instance,)
-    )
+def silent(state: EsState, server: Server, what: str, reading: str) -> Finding:
+    """The finding for a server that did not tell what a check asks of each; `reading` is its name in `unread`."""
+    host = next((n.host for n in state.expected or () if n.instance == server.instance), server.name)
+    why = server.error or state.unread.get(f"{reading}/{host}", "absent from the state")
+    # That its answer hung on another node is no reason to blame this one.
+    blamed = (server.instance,) if server.error else ()
+    return Finding(server.instance, Severity.UNKNOWN, f"{what} not known: {why}", blamed)
 
 
 def listed(names: Iterable[str], limit: int = 6) -> str:
