@@ -42,7 +42,7 @@ class Session:
     inventory_path: Path | None = None
     cluster: str | None = None
     output: str = "table"
-    timeout_s: float = 5.0
+    timeout_s: float = 10.0
     verbose: int = 0
     yes: bool = False
     dry_run: bool = False
@@ -178,7 +178,7 @@ def _common(
     ] = None,
     timeout_s: Annotated[
         float | None,
-        typer.Option("--timeout", metavar="TIME", parser=_duration, help="Deadline per server, such as 5s."),
+        typer.Option("--timeout", metavar="TIME", parser=_duration, help="Deadline of each reading; 10s unless given."),
     ] = None,
     verbose: Annotated[int | None, typer.Option("--verbose", "-v", count=True, help="Show more.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", hidden=True, help="Do not ask.")] = False,
