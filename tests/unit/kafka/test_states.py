@@ -83,6 +83,7 @@ EXPECTED: dict[str, dict[str, tuple[str, set[str]]]] = {
         "KAFKA_UNDER_REPLICATED": ("unknown", set()),
         "KAFKA_AT_MIN_ISR": ("unknown", set()),
     },
+    "not_let_in": {"KAFKA_SERVER_UNREACHABLE": ("unknown", {"prod/kafka/node2"})},
     "voter_never_seen": {
         "KAFKA_QUORUM": ("warning", {"voter 3 (node3)"}),
         "KAFKA_VOTER_LAG": ("unknown", {"voter 3 (node3)"}),

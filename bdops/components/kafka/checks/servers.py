@@ -7,11 +7,22 @@ from bdops.components.kafka.state import KafkaState, Voter
 from bdops.core.checks import Check, Finding, Limits, Metric, Severity, Threshold, Verdict
 from bdops.core.quorum import Quorum
 from bdops.core.units import format_duration, plural
+from bdops.errors import Unreachable
 
 
 def _judge_unreachable(state: KafkaState, limits: Limits) -> Verdict:
     servers = state.servers or ()
-    findings = tuple(Finding(s.name, Severity.CRITICAL, s.error, (s.name,)) for s in servers if s.error)
+    findings = tuple(
+        # Who is not let in, or cannot be for want of a file, does not know how the server is.
+        Finding(
+            s.name,
+            Severity.CRITICAL if s.error_code in (None, Unreachable.default_code) else Severity.UNKNOWN,
+            s.error,
+            (s.name,),
+        )
+        for s in servers
+        if s.error
+    )
     good = len(servers) - len(findings)
     return Verdict(f"{good} of {plural(len(servers), 'server')} answer", findings, (Metric("answering", good),))
 
