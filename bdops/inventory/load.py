@@ -22,11 +22,6 @@ class LoadedInventory(Inventory):
 
     origins: Origins
 
-    @property
-    def inventory(self) -> Inventory:
-        """Itself, for those who want to say that they need no origins."""
-        return self
-
 
 def load_inventory(path: Path, settings: Mapping[str, ComponentSettings]) -> LoadedInventory:
     """Read and validate an inventory.

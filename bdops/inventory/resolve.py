@@ -13,9 +13,10 @@ from typing import Any
 from bdops.core.component import ComponentSettings
 from bdops.core.model import CheckOverride, Cluster, Deployment, Host, Instance, Mute, Ssh
 from bdops.inventory import edge
-from bdops.inventory.components import resolve_component
-from bdops.inventory.layers import merge_docs, said_in
+from bdops.inventory.components import ComponentResolver
+from bdops.inventory.levels import default_values, said_in
 from bdops.inventory.origins import Layer, Origins
+from bdops.inventory.placement import Scope
 from bdops.inventory.problems import Problems, likely_or_known
 from bdops.inventory.ranges import MAX_HOSTS, NAME, BadRange, expand
 from bdops.inventory.shape import SettingsReader, bad_ssh_secrets
@@ -38,6 +39,7 @@ def resolve_cluster(
         problems.add(path, "expected a name of letters, digits, dots, dashes and underscores")
     bad_ssh_secrets(doc.ssh, (*path, "ssh"), problems)
     hosts, sections, complete = _hosts(name, doc, problems, origins)
+    scope = Scope(name=name, doc=doc, hosts=hosts, sections=sections, complete=complete, problems=problems)
     checks = check_overrides(doc.checks)
     mutes = tuple(_mute(mute) for mute in doc.mutes)
     deployments = []
@@ -48,20 +50,8 @@ def resolve_cluster(
             hint = f"did you mean {known}?" if known else likely_or_known(component, settings, "components")
             problems.add(at, "unknown component", hint=hint)
             continue
-        instances, level = resolve_component(
-            cluster=name,
-            component=component,
-            doc=part,
-            path=at,
-            cluster_doc=doc,
-            hosts=hosts,
-            host_sections=sections,
-            hosts_complete=complete,
-            settings=settings[component],
-            reader=readers[component],
-            problems=problems,
-            origins=origins,
-        )
+        resolver = ComponentResolver(scope, component, part, settings[component], readers[component])
+        instances, level = resolver.resolve(origins)
         deployments.append(
             Deployment(
                 cluster=name,
@@ -90,7 +80,7 @@ def _hosts(
     sections: dict[str, tuple[str, edge.HostDoc]] = {}
     complete = True
     path = ("clusters", cluster, "hosts")
-    defaults = said_in(Ssh())
+    defaults = default_values(Ssh())
     for key, section in doc.hosts.items():
         at = (*path, key)
         bad_ssh_secrets(section.ssh, (*at, "ssh"), problems)
@@ -141,7 +131,7 @@ def _host(name: str, section: edge.HostDoc, doc: edge.ClusterDoc, at: Sequence[s
             f"{address!r} is not a host name or an IP address",
             hint="only {name} is filled in: address: '{name}.example.com'",
         )
-    ssh = merge_docs(doc.ssh, section.ssh)
+    ssh = {**said_in(doc.ssh), **said_in(section.ssh)}
     # The bastion of a cluster may be one of its hosts: it does not jump over itself.
     if ssh.get("jump") in (name, address):
         ssh.pop("jump")
