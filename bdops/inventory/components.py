@@ -130,7 +130,7 @@ class ComponentResolver:
         words = {"host": host.name, "address": host.address, "process": process or self._component}
         fill = filler(self._scope, {**words, "component": self._component, "cluster": self._scope.name})
         everything = [cluster_level(self._scope), *levels, host_level(self._scope, host), *mine]
-        of_host = origins.layers[f"{self._scope.name}/{host.name}"]
+        of_host = origins.hosts[f"{self._scope.name}/{host.name}"]
         layers = {
             "settings": (
                 self._defaults,

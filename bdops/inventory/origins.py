@@ -42,14 +42,20 @@ class Explanation:
 
 @dataclass(slots=True)
 class Origins:
-    """The layers of every host and instance, lowest first: `layers[name][section]`.
+    """The layers of everything, lowest first: `layers[name][section]`, and `hosts[name][section]` of hosts.
 
-    Names are `prod/node1` for hosts, `prod/kafka/node1` for instances, `prod/kafka` for components and `prod`
-    for clusters. Sections are settings, service, vars, ssh, checks and host (address, rack, ...).
+    Names are `prod/kafka/node1` for instances, `prod/kafka` for components, `prod` for clusters and, in
+    `hosts`, `prod/node1`; a host may be called like a component. Sections are settings, service, vars, ssh and
+    host (address, rack, ...). `roots` has the document of each cluster.
     """
 
     roots: dict[str, YamlMap] = field(default_factory=dict)
     layers: dict[str, dict[str, tuple[Layer, ...]]] = field(default_factory=dict)
+    hosts: dict[str, dict[str, tuple[Layer, ...]]] = field(default_factory=dict)
+
+    def sections(self, name: str) -> dict[str, tuple[Layer, ...]]:
+        """The layers of what is called so; empty when nothing is."""
+        return {**self.hosts.get(name, {}), **self.layers.get(name, {})}
 
     def origin(self, name: str, key: str) -> Origin | None:
         """Where the value in force was written; None for a built-in default or what nobody said."""
@@ -61,10 +67,10 @@ class Origins:
 
         Raises UsageError for a target or key that is not there, with the likely spelling.
         """
-        if target not in self.layers:
+        if not self.sections(target):
             raise UsageError(
                 f"no instance, host, component or cluster is called {target!r}",
-                hint=likely_or_known(target, self.layers, "names"),
+                hint=likely_or_known(target, (*self.layers, *self.hosts), "names"),
             )
         said = self._said(target, key)
         if not said:
@@ -76,7 +82,7 @@ class Origins:
     def keys(self, target: str) -> list[str]:
         """Every key of a target that somebody said or that has a default."""
         found: dict[str, None] = {}
-        for section, layers in self.layers.get(target, {}).items():
+        for section, layers in self.sections(target).items():
             prefix = "" if section in ("settings", "host") else f"{section}."
             for layer in layers:
                 for key in _leaves(layer.values):
@@ -88,15 +94,15 @@ class Origins:
         target, _, key = words.strip().partition(" ")
         if key.strip():
             return target, key.strip()
-        if target in self.layers:
+        if self.sections(target):
             return target, None
         for index in range(len(target) - 1, 0, -1):
-            if target[index] == "." and target[:index] in self.layers:
+            if target[index] == "." and self.sections(target[:index]):
                 return target[:index], target[index + 1 :]
         return target, None
 
     def _said(self, target: str, key: str) -> list[Said]:
-        sections = self.layers.get(target, {})
+        sections = self.sections(target)
         head, _, rest = key.partition(".")
         tries: list[tuple[str, str]] = [(name, key) for name in ("settings", "host") if name in sections]
         if rest and head in sections:

@@ -190,7 +190,7 @@ def explain_report(origins: Origins, words: str) -> Report:
     """Where the value of a key came from and what it overrode; all values of a target without a key."""
     target, key = origins.split(words)
     if key is None:
-        if target not in origins.layers:
+        if not origins.sections(target):
             origins.explain(target, "")  # raises, with the likely spelling
         found = [origins.explain(target, each) for each in origins.keys(target)]
         if not found:

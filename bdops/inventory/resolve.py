@@ -105,7 +105,7 @@ def _hosts(
             said = said_in(section, ("address", "rack", "update_domain", "groups"))
             if "address" in said:
                 said["address"] = host.address
-            origins.layers[f"{cluster}/{name}"] = {
+            origins.hosts[f"{cluster}/{name}"] = {
                 "host": (
                     Layer("default", {"address": name}),
                     Layer(f"host {key}", said, at),

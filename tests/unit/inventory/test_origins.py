@@ -96,6 +96,17 @@ def test_merged_and_aliased_values_point_to_where_they_are_written(tmp_path: Pat
     assert str(origins.origin("c/b", "address")).endswith(":8")
 
 
+def test_a_host_may_be_called_like_a_component(tmp_path: Path) -> None:
+    text = """clusters:
+  c:
+    hosts: {queue: {rack: r1}, store: {rack: r2}}
+    components: {queue: {hosts: "*", port: 7}, store: {hosts: queue}}
+"""
+    origins = load(tmp_path, text).origins
+    assert explain_report(origins, "c/queue rack").facts["value"] == "r1"
+    assert explain_report(origins, "c/queue port").facts["value"] == 7
+
+
 def test_secrets_are_shown_as_references_and_what_looks_like_one_is_hidden(tmp_path: Path) -> None:
     inventory = load(tmp_path, TEXT)
     report = show_report(inventory, None, None)
