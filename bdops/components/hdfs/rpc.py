@@ -32,6 +32,7 @@ SASL_CALL_ID = 2**32 - 33
 """-33 as the response header's unsigned number: the server talks SASL."""
 LARGEST_RESPONSE_BYTES = 128 * 1024 * 1024
 """Hadoop's `ipc.maximum.response.length`."""
+CLOSED = "the server closed the connection without an answer (it stopped, or the port speaks TLS or something else)"
 IDLE_LIMIT_S = 5.0
 """Servers close idle connections (`ipc.client.connection.maxidletime`, 10 s): bdops opens a new one before that."""
 
@@ -116,6 +117,9 @@ class Connection:
                 raise Unreachable(
                     f"no answer to {method} within {format_duration(limit_s)}", where=self.where
                 ) from None
+            except (ConnectionResetError, BrokenPipeError):
+                self.close()
+                raise Unreachable(CLOSED, where=self.where) from None
             except OSError as e:
                 self.close()
                 raise Unreachable(e.strerror or str(e) or type(e).__name__, where=self.where) from None
@@ -219,7 +223,7 @@ class Connection:
             if not part:
                 # A short plain-text or TLS answer can end before four bytes have come.
                 kind = foreign_protocol(bytes(data)) if data else None
-                raise Unreachable(kind or "the server closed the connection without an answer", where=self.where)
+                raise Unreachable(kind or CLOSED, where=self.where)
             data += part
         return bytes(data)
 
