@@ -29,6 +29,7 @@ __all__ = ["Lab", "LabHost", "RunningLab", "running_labs"]
 
 POLL_S = 0.2
 PROGRESS_S = 10.0
+LINE_LENGTH = 240
 
 
 class Lab:
@@ -279,7 +280,7 @@ class Lab:
             text = file.read_bytes()[-20000:].decode(errors="replace")
         except OSError:
             return f"  no log: {file}"
-        return "\n".join(f"  {line}" for line in text.splitlines()[-lines:])
+        return "\n".join(f"  {line[:LINE_LENGTH]}" for line in text.splitlines()[-lines:])
 
     def wait(
         self,
@@ -317,7 +318,8 @@ class Lab:
             if self._abandoned.is_set():
                 raise OperationFailed(f"stopped waiting for {what}")
             if now - started >= timeout_s:
-                tails = "".join(f"\n{name} on {host}:\n{self.log_tail(name, host)}" for name, host in of)
+                lines = 12 if len(of) == 1 else 5
+                tails = "".join(f"\n{name} on {host}:\n{self.log_tail(name, host, lines)}" for name, host in of)
                 raise OperationFailed(f"{what}: not within {format_duration(timeout_s)}{last_error}{tails}")
             if now >= next_line:
                 next_line = now + PROGRESS_S
