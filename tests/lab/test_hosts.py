@@ -248,12 +248,16 @@ class TestChecks:
         assert "RUNNING" in detail
         assert "does not serve" in detail
 
-    def test_hosts_that_will_not_have_us_cost_their_own_check_only(self, bdops, lab, tmp_path: Path) -> None:
+    def test_hosts_that_will_not_have_us_cost_their_own_check_only(
+        self, bdops, lab, tmp_path: Path, eventually
+    ) -> None:
         inventory = tmp_path / "inventory.yaml"
         known = str(Path(lab.folder) / "ssh" / "known_hosts")
         text = lab.inventory.read_text()
         assert known in text
         inventory.write_text(text.replace(known, str(tmp_path / "nobody")))
+        # After an election the followers need a moment.
+        eventually(lambda: bdops("zk", "check").returncode == 0, 60)
         done = bdops("check", "--timeout", "10s", "-o", "json", BDOPS_INVENTORY=str(inventory))
         found = {r["code"]: r for r in done.json["data"]["checks"]}
         assert found["HOST_REACHABLE"]["severity"] == "unknown"
