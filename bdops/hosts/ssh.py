@@ -104,17 +104,25 @@ class SshPool:
         key = (host.address, host.ssh.port, host.ssh.user or "")
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
-        with lock:
+        # Another thread may be connecting to the same host; it has deadlines of its own.
+        if not lock.acquire(timeout=timeout_s):
+            raise _timeout(host, "waiting for its connection", timeout_s)
+        try:
             transport = self._transports.get(key)
             if transport is None or not transport.is_active():
                 transport = _connect(host, self._socket(host, timeout_s), timeout_s)
-                with self._lock:
-                    # Whoever asked may have given up while this thread was connecting.
-                    if self._closed:
-                        _hang_up(transport)
-                        raise Unreachable("the connections were closed", where=_where(host), code="SSH_LOST")
-                    self._transports[key] = transport
+                self._keep(key, transport, host)
             return transport
+        finally:
+            lock.release()
+
+    def _keep(self, key: tuple[str, int, str], transport: paramiko.Transport, host: Host) -> None:
+        with self._lock:
+            # Whoever asked may have given up while this thread was connecting.
+            if self._closed:
+                _hang_up(transport)
+                raise Unreachable("the connections were closed", where=_where(host), code="SSH_LOST")
+            self._transports[key] = transport
 
     def _socket(self, host: Host, timeout_s: float) -> Any:
         """A connected socket to the host's sshd, or a channel through its jump host."""
@@ -122,6 +130,7 @@ class SshPool:
         jump = self._jump_host(host)
         if jump is None:
             return _tcp(host, wait_s)
+        self._refuse_circles(host)
         import paramiko
 
         transport = self._transport(jump, timeout_s)
@@ -136,6 +145,16 @@ class SshPool:
             raise Unreachable(
                 f"no connection through the jump host {jump.name}: {e}", where=_where(host), code="SSH_JUMP"
             ) from None
+
+    def _refuse_circles(self, host: Host) -> None:
+        """Raise ConfigError when the jump hosts lead back to one that was passed already."""
+        passed = [host.name]
+        at = self._jump_host(host)
+        while at:
+            passed.append(at.name)
+            if passed.count(at.name) > 1:
+                raise ConfigError(f"the jump hosts go in a circle: {' -> '.join(passed)}", code="SSH_JUMP")
+            at = self._jump_host(at)
 
     def _jump_host(self, host: Host) -> Host | None:
         """The host that `jump` names: another one of the inventory, else `[user@]address[:port]`."""
