@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+
+from bdops.components.kafka.state import Group, LogDir, Reassignment, Topic, partition_name
 
 MAX_AGE = timedelta(hours=1)
 MAX_OBSERVATIONS = 60
@@ -29,6 +32,40 @@ class Observation:
     at: datetime
     offsets: dict[str, dict[str, tuple[int, int | None]]] = field(default_factory=dict)
     copied_bytes: dict[str, int] = field(default_factory=dict)
+
+
+def names_by_leader(topics: Iterable[Topic], wanted: Set[str]) -> dict[int, list[str]]:
+    """The wanted partitions by the broker that leads them; those without a leader are left out."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for topic in topics:
+        for p in topic.partitions:
+            name = partition_name(topic.name, p.id)
+            if name in wanted and p.leader is not None:
+                found[p.leader].append(name)
+    return dict(found)
+
+
+def copied_bytes(moves: Iterable[Reassignment], log_dirs: Iterable[LogDir]) -> dict[str, int]:
+    """How much the replicas that are being added hold so far, by partition."""
+    adding = {move.partition: move.adding for move in moves}
+    copied = dict.fromkeys(adding, 0)
+    for log_dir in log_dirs:
+        for name in adding.keys() & log_dir.replicas.keys():
+            if log_dir.broker in adding[name]:
+                copied[name] += log_dir.replicas[name]
+    return copied
+
+
+def is_behind_with_members(
+    groups: Iterable[Group], offsets: Mapping[str, Mapping[str, tuple[int, int | None]]]
+) -> bool:
+    """Whether a second look could tell anything: some group has members and lag."""
+    return any(
+        end is not None and end > committed
+        for group in groups
+        if group.has_members
+        for committed, end in offsets.get(group.name, {}).values()
+    )
 
 
 def history_file(cluster: str, cluster_id: str) -> Path:

@@ -8,7 +8,6 @@ controller gets a connection of its own: without a controller it hangs, and woul
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -17,7 +16,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bdops.components.kafka import questions
 from bdops.components.kafka.connection import Connection, Endpoint, connect
-from bdops.components.kafka.history import Observation, history_file, kept, read_history, write_history
+from bdops.components.kafka.history import (
+    Observation,
+    copied_bytes,
+    history_file,
+    is_behind_with_members,
+    kept,
+    names_by_leader,
+    read_history,
+    write_history,
+)
 from bdops.components.kafka.state import (
     Broker,
     ExpectedServer,
@@ -100,6 +108,7 @@ class _Reader:
                 self._sample()
             else:
                 self._note_unreachable()
+                self._ask_controllers()
         finally:
             for connection in self.connections.values():
                 connection.close()
@@ -148,7 +157,7 @@ class _Reader:
         if wanted & {"quorum", "reassignments"}:
             tasks["controller"] = self._controller
         if "broker_configs" in wanted:
-            tasks["broker_configs/"] = lambda: self._any(partial(_default_configs))
+            tasks["broker_configs/"] = lambda: self._any(_default_configs)
         for name, number in self.broker_of.items():
             connection = self.connections.get(name)
             if connection is None:
@@ -236,6 +245,9 @@ class _Reader:
             elif not (reading == "groups" and self._is_fenced(instance.name)):
                 # A fenced broker coordinates no group: others have taken its groups over.
                 self.unread[key] = unread.get(key) or self._why_no_connection(instance.name)
+        for broker in self.found.get("brokers", ()):
+            if not broker.fenced and broker.id not in self.broker_of.values():
+                self.unread[f"{reading}/broker {broker.id}"] = "it is not in the inventory, and was not asked"
         if not parts:
             self.unread[reading] = "; ".join(w for k, w in self.unread.items() if k.startswith(f"{reading}/"))
         elif reading == "broker_configs":
@@ -249,68 +261,55 @@ class _Reader:
             self.unread |= {f"groups/{g}": why for n in parts for g, why in parts[n][2].items()}
 
     def _sample(self) -> None:
-        """Add this run's observation to the window of earlier ones."""
+        """Add this run's observation to the window of earlier ones, and take the window into the state."""
         if not self.wanted & {"group_samples", "reassignment_samples"}:
             return
-        observations: list[Observation] = []
-        file = history_file(self.deployment.cluster, self.found.get("cluster_id", "unknown"))
         groups_read = "groups" in self.found and "topics" in self.found
-        earlier = read_history(file, self.taken_at)
+        moves_read = "reassignments" in self.found and "log_dirs" in self.found
+        file = history_file(self.deployment.cluster, self.found.get("cluster_id", "unknown"))
+        window = list(kept(read_history(file, self.taken_at)))
         committed = self.found.pop("_committed", {})
-        offsets = self._offsets(committed) if groups_read else {}
-        now = Observation(at=datetime.now(UTC), offsets=offsets, copied_bytes=self._copied_bytes())
-        observations = [*earlier, now]
-        if (
-            groups_read
-            and not earlier
-            and self._left() > 2 * QUICK_SAMPLE_GAP_S
-            and _active_and_behind(self.found["groups"], offsets)
-        ):
+        first = self._observation(committed if groups_read else {})
+        more = not window and groups_read and is_behind_with_members(self.found["groups"], first.offsets)
+        window.append(first)
+        if more and self._left() > 2 * QUICK_SAMPLE_GAP_S:
             time.sleep(QUICK_SAMPLE_GAP_S)
-            again = self._committed_again()
-            observations.append(
-                Observation(at=datetime.now(UTC), offsets=self._offsets(again), copied_bytes=self._copied_bytes())
-            )
+            window.append(self._observation(self._committed_again()))
         try:
-            write_history(file, observations)
+            write_history(file, window)
         except OSError as e:
             self.unread["history"] = f"{file} cannot be written, so there is no window: {e.strerror}"
-        window = (*kept(observations[:-1]), observations[-1])
+        last = window[-1]
         if groups_read:
-            self.found["group_samples"] = tuple(
-                GroupSample(at=o.at, offsets=o.offsets) for o in window if o.offsets or o is now
-            )
+            samples = (GroupSample(at=o.at, offsets=o.offsets) for o in window if o.offsets or o is last)
+            self.found["group_samples"] = tuple(samples)
         else:
-            self.unread["group_samples"] = self.unread.get("groups") or self.unread.get("topics") or "not read"
-        if "reassignments" in self.found and "log_dirs" in self.found:
-            self.found["reassignment_samples"] = tuple(
-                ReassignmentSample(at=o.at, copied_bytes=o.copied_bytes) for o in window if o.copied_bytes or o is now
+            self.unread["group_samples"] = self.unread.get("groups") or self.unread.get("topics", "not read")
+        if moves_read:
+            copied = (
+                ReassignmentSample(at=o.at, copied_bytes=o.copied_bytes) for o in window if o.copied_bytes or o is last
             )
+            self.found["reassignment_samples"] = tuple(copied)
         else:
-            self.unread["reassignment_samples"] = (
-                self.unread.get("reassignments") or self.unread.get("log_dirs") or "not read"
-            )
+            why = self.unread.get("reassignments") or self.unread.get("log_dirs", "not read")
+            self.unread["reassignment_samples"] = why
 
-    def _offsets(self, committed: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, tuple[int, int | None]]]:
-        """Committed offsets with the log ends, which each partition's leader is asked for in one request."""
+    def _observation(self, committed: Mapping[str, Mapping[str, int]]) -> Observation:
+        """Where groups and moves stand now. Log ends are asked of each partition's leader, in one request."""
+        of_broker = {n: self.connections[name] for name, n in self.broker_of.items() if name in self.connections}
         wanted = {name for partitions in committed.values() for name in partitions}
-        by_leader: dict[int, list[str]] = defaultdict(list)
-        for topic in self.found["topics"]:
-            for p in topic.partitions:
-                name = f"{topic.name}-{p.id}"
-                if name in wanted and p.leader is not None:
-                    by_leader[p.leader].append(name)
-        of_broker = {
-            number: self.connections[name] for name, number in self.broker_of.items() if name in self.connections
-        }
         tasks = {
-            str(number): partial(questions.log_ends, of_broker[number], sorted(names), self.deadline)
-            for number, names in by_leader.items()
-            if number in of_broker
+            str(leader): partial(questions.log_ends, of_broker[leader], names, self.deadline)
+            for leader, names in names_by_leader(self.found.get("topics", ()), wanted).items()
+            if leader in of_broker
         }
         answers = read_all(tasks, timeout_s=self._left())
         ends = {name: end for part in answers.values.values() for name, end in part.items()}
-        return {group: {n: (offset, ends.get(n)) for n, offset in found.items()} for group, found in committed.items()}
+        return Observation(
+            at=datetime.now(UTC),
+            offsets={group: {n: (offset, ends.get(n)) for n, offset in o.items()} for group, o in committed.items()},
+            copied_bytes=copied_bytes(self.found.get("reassignments", ()), self.found.get("log_dirs", ())),
+        )
 
     def _committed_again(self) -> dict[str, dict[str, int]]:
         tasks = {
@@ -320,15 +319,6 @@ class _Reader:
         }
         answers = read_all(tasks, timeout_s=self._left())
         return {group: offsets for part in answers.values.values() for group, offsets in part[1].items()}
-
-    def _copied_bytes(self) -> dict[str, int]:
-        adding = {r.partition: r.adding for r in self.found.get("reassignments", ())}
-        copied = dict.fromkeys(adding, 0)
-        for log_dir in self.found.get("log_dirs", ()):
-            for name in adding.keys() & log_dir.replicas.keys():
-                if log_dir.broker in adding[name]:
-                    copied[name] += log_dir.replicas[name]
-        return copied
 
     def _any(self, question: Callable[[Connection, float], T]) -> T:
         """The answer of the first broker that gives one. Raises the last one's error."""
@@ -354,6 +344,12 @@ class _Reader:
             if server.name == name and server.error:
                 return str(server.error)
         return "which broker this is could not be found out: set node_id in the inventory"
+
+    def _ask_controllers(self) -> None:
+        """Without a broker to ask: what controllers of their own can still tell."""
+        if "quorum" in self.wanted and self.connections:
+            self.unread.pop("quorum", None)
+            self._take_controller(self._of_controllers(Unreachable("no broker answers")), None)
 
     def _note_unreachable(self) -> None:
         errors = [s.error for s in self.found["servers"] if s.error]
@@ -424,12 +420,3 @@ _BY_BROKER: Mapping[str, Callable[[Connection, int, float], Any]] = {
     "groups": _groups_of,
 }
 """The readings of which every broker has its own part."""
-
-
-def _active_and_behind(groups: Iterable[Group], offsets: Mapping[str, Mapping[str, tuple[int, int | None]]]) -> bool:
-    """Whether a second look could tell anything: some group has members and lag."""
-    return any(
-        g.has_members
-        and any(end is not None and end > committed for committed, end in offsets.get(g.name, {}).values())
-        for g in groups
-    )

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bdops.components.kafka import history
-from bdops.components.kafka.history import Observation, history_file, kept, read_history, write_history
+from bdops.components.kafka.history import (
+    Observation,
+    copied_bytes,
+    history_file,
+    is_behind_with_members,
+    kept,
+    names_by_leader,
+    read_history,
+    write_history,
+)
+from bdops.components.kafka.state import Group, LogDir, Partition, Reassignment, Topic
 
 T0 = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -77,3 +87,27 @@ def test_clusters_of_one_name_do_not_share_a_file(tmp_path: Path, monkeypatch) -
     monkeypatch.setenv("BDOPS_STATE_DIR", str(tmp_path))
     assert history_file("prod", "abc") != history_file("prod", "def")
     assert history_file("prod", "abc").is_relative_to(tmp_path)
+
+
+def test_only_bytes_on_the_brokers_being_added_count_as_copied() -> None:
+    moves = [Reassignment(partition="orders-0", adding=(4,), removing=(1,)), Reassignment(partition="orders-1")]
+    dirs = [
+        LogDir(broker=4, path="/a", replicas={"orders-0": 70, "orders-9": 5}),
+        LogDir(broker=1, path="/a", replicas={"orders-0": 1000}),
+    ]
+    assert copied_bytes(moves, dirs) == {"orders-0": 70, "orders-1": 0}
+
+
+def test_log_ends_are_asked_of_the_leaders_and_of_nobody_for_a_partition_without() -> None:
+    partitions = tuple(
+        Partition(id=n, leader=leader, replicas=(1, 2), isr=(1,)) for n, leader in enumerate((2, None, 1))
+    )
+    topics = [Topic(name="a-b", partitions=partitions)]
+    assert names_by_leader(topics, {"a-b-0", "a-b-1", "gone-0"}) == {2: ["a-b-0"]}
+
+
+def test_a_second_look_is_only_for_groups_that_could_move() -> None:
+    behind = {"g": {"t-0": (5, 9)}}
+    assert is_behind_with_members([Group(name="g", state="Stable")], behind)
+    assert not is_behind_with_members([Group(name="g", state="Empty")], behind)
+    assert not is_behind_with_members([Group(name="g", state="Stable")], {"g": {"t-0": (9, 9), "t-1": (5, None)}})
