@@ -102,6 +102,12 @@ def test_what_ansible_connects_with_becomes_address_and_ssh(name: str, text: str
     assert not any(key.startswith("ansible_") for host in hosts.values() for key in host.vars)
 
 
+def test_a_child_group_goes_before_its_parents_whatever_their_names(tmp_path: Path) -> None:
+    text = "[a_child]\nn1\n[z_parent:children]\na_child\n[a_child:vars]\nx=child\n[z_parent:vars]\nx=parent\ny=parent\n"
+    hosts, _, _ = imported(tmp_path, "h.ini", text)
+    assert hosts["n1"].vars == {"x": "child", "y": "parent"}
+
+
 def test_hosts_that_are_alike_share_a_range(tmp_path: Path) -> None:
     _, written, _ = imported(tmp_path, "hosts.ini", INI)
     assert "web[01-02].example.com:" in written

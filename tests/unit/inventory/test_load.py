@@ -26,8 +26,8 @@ clusters:
     components:
       queue:
         port: 9000
-        vars: {c: component}
-        service: {unit: "queue@{host}"}
+        vars: {b: component, c: component}
+        service: {unit: "queue@{host}", sudo: true}
         tls: {ca: /ca}
         roles:
           controller: {hosts: "node[1-3]"}
@@ -55,7 +55,7 @@ def test_every_level_overrides_the_one_before(tmp_path: Path) -> None:
         "prod/queue/node4": 9100,
     }
     assert found["prod/queue/node3"].vars == {"a": "cluster", "b": "host", "c": "component", "d": "role"}
-    assert found["prod/queue/node4"].vars == {"a": "instance", "b": "cluster", "c": "component", "d": "role"}
+    assert found["prod/queue/node4"].vars == {"a": "instance", "b": "component", "c": "component", "d": "role"}
 
 
 def test_nested_settings_merge_field_by_field(tmp_path: Path) -> None:
