@@ -128,9 +128,11 @@ def _corrupt_replica(lab: Lab, target: str | None) -> None:
     With one attempt allowed, Elasticsearch does not quietly copy the primary over the broken replica.
     """
     index = "fault-corrupted"
-    _create(lab, index, replicas=1, settings={"index.allocation.max_retries": 1})
-    _write(lab, index, 50)  # a second segment, so that there is something to merge
+    _create(lab, index, replicas=1, docs=0, settings={"index.allocation.max_retries": 1})
+    # A replica that is there from the start has both writes as segments of its own: something to merge.
     _await_status(lab, index, "green")
+    _write(lab, index, 50)
+    _write(lab, index, 50)
     host = _holder(lab, index, primary=False)
     for file in (_shard_dir(lab, index, host) / "index").iterdir():
         if file.suffix in (".cfs", ".fdt"):
