@@ -189,7 +189,12 @@ def member(lab: Lab, group: str, topic: str) -> Iterator[Any]:
     from kafka import KafkaConsumer
 
     consumer = KafkaConsumer(
-        topic, bootstrap_servers=kafka_client.bootstrap(lab), group_id=group, enable_auto_commit=False
+        topic,
+        bootstrap_servers=kafka_client.bootstrap(lab),
+        group_id=group,
+        enable_auto_commit=False,
+        # The broker that is asked first may not have heard of a new topic yet.
+        metadata_max_age_ms=500,
     )
     try:
         deadline = time.monotonic() + 30
