@@ -29,7 +29,7 @@ PROGRAM = "elasticsearch"
 HTTP_PORT = 9200
 TRANSPORT_PORT = 9300
 HEAP_MB = 256
-START_S = 90
+START_S = 180
 
 AS_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 FEED = 'rm -f "$1" && mkfifo -m 600 "$1" && exec <>"$1" && cat "$2" >"$1" && shift 2 && exec "$@"'

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -71,7 +71,8 @@ def known_hosts(lab_folder: Path) -> Path:
 
 
 def user() -> str:
-    return getpass.getuser()
+    """The user whose processes the lab's are. Not by USER or LOGNAME, which sudo and containers leave as they were."""
+    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def prepare_hosts(lab_folder: Path, hosts: Sequence[LabHost]) -> None:

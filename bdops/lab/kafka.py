@@ -34,7 +34,7 @@ SECURE_PORT = 9094
 
 USER = "operator"
 HEAP_MB = 224
-START_S = 90
+START_S = 180
 
 ARTIFACTS = (
     "org.apache.kafka:kafka_2.13:4.3.1",

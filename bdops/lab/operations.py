@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bdops.core.units import format_duration
@@ -157,10 +158,16 @@ def down(name: str, *, destroy: bool = False, say: Say) -> Down:
         lab = Lab.open(name, say)
         killed: list[str] = []
         stopped = 0
-        for component in reversed(lab.components):
-            count, by_force = _stop_component(lab, recipes.recipe(component))
-            stopped += count
-            killed += by_force
+        left = [recipes.recipe(component) for component in lab.components]
+        while left:
+            # All at once that no other one needs any more.
+            needed = {name for recipe in left for name in recipe.requires}
+            wave = [recipe for recipe in left if recipe.name not in needed]
+            left = [recipe for recipe in left if recipe not in wave]
+            with ThreadPoolExecutor(max_workers=len(wave)) as pool:
+                for count, by_force in pool.map(partial(_stop_component, lab), wave):
+                    stopped += count
+                    killed += by_force
         for host in lab.hosts:
             killed += _stop_supervisord(host)
         killed += _sweep(lab)
