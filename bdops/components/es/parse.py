@@ -284,7 +284,7 @@ def _short(text: str) -> str:
 
 def _cause(details: str) -> str:
     """The root of a failure in one line: the details are a Java stack trace of many kilobytes."""
-    root = re.split(r"Caused by: |; nested: ", details)[-1].strip().splitlines()[0]
+    root = re.split(r"Caused by: |; nested: |, failure ", details)[-1].strip().splitlines()[0]
     return re.sub(r"\b(?:[a-z]\w*\.)+(?=[A-Z]\w*(?:Exception|Error)\b)", "", root)[:DETAILS_KEPT]
 
 

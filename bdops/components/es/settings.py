@@ -40,11 +40,13 @@ class Settings:
 _PORTS = ("port", "transport_port")
 _NO_DEFAULTS: dict[str, Any] = {}
 
+_BY_DEFAULT = {"master", "data", "ingest"}
+
 # The names are Elasticsearch's own `node.roles`; `coordinating` is a node with an empty list of roles.
 SETTINGS = ComponentSettings(
     type=Settings,
     roles=tuple(
-        Role(name=name, ports=_PORTS, defaults=_NO_DEFAULTS)
+        Role(name=name, ports=_PORTS, defaults=_NO_DEFAULTS, by_default=name in _BY_DEFAULT)
         for name in (
             "master",
             "data",

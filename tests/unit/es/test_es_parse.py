@@ -34,6 +34,17 @@ def test_a_failed_copy_has_its_node_attempts_and_the_root_of_its_error_in_one_li
     assert "\n" not in details
 
 
+def test_a_failure_without_a_cause_is_told_without_what_leads_to_it() -> None:
+    text = (
+        "failed shard on node [x]: shard failure, reason [storeStats], failure java.nio.file.NoSuchFileException: /d/1"
+    )
+    copy = {"state": "UNASSIGNED", "primary": True, "unassigned_info": {"reason": "ALLOCATION_FAILED", "details": text}}
+    answer = body() | {"routing_table": {"indices": {"a": {"shards": {"0": [copy]}}}}}
+    (shard,) = parse.cluster_state(answer).shards
+    assert shard.unassigned is not None
+    assert shard.unassigned.details == "NoSuchFileException: /d/1"
+
+
 def test_an_explanation_keeps_the_rules_that_say_no_and_leaves_the_stack_traces() -> None:
     found = parse.explanation(ANSWERS["explanation"])
     assert (found.index, found.primary, found.can_allocate) == ("fault-corrupted", False, "no")
