@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bdops.cli import frame
 from bdops.cli.frame import Session
 from bdops.errors import UsageError
+
+if TYPE_CHECKING:
+    from bdops.components.survey import Subject
+    from bdops.inventory.load import LoadedInventory
 
 app = frame.App(help="Check everything, or what a selector names; a monitoring plugin.")
 
@@ -60,10 +64,25 @@ def check_and_show(
     session.exit_code = result.severity.exit_code
 
 
-def _subjects(session: Session, component: str | None, selector: str | None) -> list:
+def require_checks_exist(inventory: LoadedInventory) -> None:
+    """Raise ConfigError for a check that the inventory speaks of and that is none: it would silently change nothing."""
+    from bdops.inventory.known_checks import require_known_checks
+    from bdops.registry import COMPONENTS
+    from bdops.registry import component as component_of
+
+    deployments = [d for cluster in inventory.clusters for d in cluster.deployments]
+    if not any(level.checks or level.mutes for level in [*deployments, *inventory.clusters]):
+        return
+    checks = {name: component_of(name).checks for name in (*COMPONENTS, "host")}
+    units = {name: {c.code: {t.name: t.unit for t in c.thresholds} for c in found} for name, found in checks.items()}
+    require_known_checks(inventory, units)
+
+
+def _subjects(session: Session, component: str | None, selector: str | None) -> list[Subject]:
     from bdops.components.survey import Subject
     from bdops.registry import component as component_of
 
+    require_checks_exist(session.inventory())
     selections = session.selections(component, selector)
     subjects = [
         Subject(

@@ -17,8 +17,9 @@ from bdops.core.units import parse_duration
 from bdops.errors import ConfigError, ExitCode, ReaderGone, UsageError
 
 if TYPE_CHECKING:
-    from bdops.core.model import Deployment, Inventory
+    from bdops.core.model import Deployment
     from bdops.core.result import Report
+    from bdops.inventory.load import LoadedInventory
     from bdops.inventory.selectors import Selection
 
 OUTPUTS = ("table", "json", "yaml")
@@ -50,17 +51,20 @@ class Session:
     command: str = ""
     monitoring: bool = False
     exit_code: int = ExitCode.OK
+    loaded: LoadedInventory | None = None
 
-    def inventory(self) -> Inventory:
-        """The inventory: `-i`, else BDOPS_INVENTORY, else the config file's, else the running lab's.
+    def inventory(self) -> LoadedInventory:
+        """The inventory, read once: `-i`, else BDOPS_INVENTORY, else the config file's, else the running lab's.
 
         Raises ConfigError when there is none, or it is invalid.
         """
         from bdops.inventory.load import load_inventory
         from bdops.registry import COMPONENTS, settings
 
-        path = self.inventory_path or _find_inventory()
-        return load_inventory(path, {name: settings(name) for name in COMPONENTS})
+        if self.loaded is None:
+            path = self.inventory_path or _find_inventory()
+            self.loaded = load_inventory(path, {name: settings(name) for name in COMPONENTS})
+        return self.loaded
 
     def selections(self, component: str | None, selector: str | None) -> Sequence[Selection]:
         """The deployments that a selector touches, each with the instances that it names."""

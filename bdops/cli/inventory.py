@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from bdops.cli import frame
-
-if TYPE_CHECKING:
-    from bdops.inventory.load import LoadedInventory
 
 app = frame.App(help="Validate and explain the inventory.")
 
@@ -23,12 +20,12 @@ def validate(ctx: typer.Context) -> None:
     """
     from datetime import UTC, datetime
 
-    from bdops.inventory.known_checks import require_known_checks
+    from bdops.cli.check import require_checks_exist
     from bdops.inventory.reports import validate_report
 
     session = frame.session(ctx)
-    inventory = _loaded(session)
-    require_known_checks(inventory, _known_checks(inventory))
+    inventory = session.inventory()
+    require_checks_exist(inventory)
     session.show(validate_report(inventory, datetime.now(UTC)))
 
 
@@ -41,7 +38,7 @@ def show(ctx: typer.Context, selector: frame.SelectorArgument = None) -> None:
     from bdops.inventory.reports import show_report
 
     session = frame.session(ctx)
-    session.show(show_report(_loaded(session), selector, session.cluster))
+    session.show(show_report(session.inventory(), selector, session.cluster))
 
 
 @app.command()
@@ -57,7 +54,7 @@ def hosts(
     from bdops.inventory.reports import hosts_report
 
     session = frame.session(ctx)
-    session.show(hosts_report(_loaded(session), selector, session.cluster, fold))
+    session.show(hosts_report(session.inventory(), selector, session.cluster, fold))
 
 
 @app.command()
@@ -72,7 +69,7 @@ def explain(
     from bdops.inventory.reports import explain_report
 
     session = frame.session(ctx)
-    session.show(explain_report(_loaded(session).origins, " ".join(key)))
+    session.show(explain_report(session.inventory().origins, " ".join(key)))
 
 
 @app.command("import-ansible")
@@ -92,22 +89,3 @@ def import_ansible(
     for note in notes:
         session.say(note)
     print(text, end="")
-
-
-def _loaded(session: frame.Session) -> LoadedInventory:
-    from bdops.inventory.load import LoadedInventory
-
-    inventory = session.inventory()
-    assert isinstance(inventory, LoadedInventory)
-    return inventory
-
-
-def _known_checks(inventory: LoadedInventory) -> dict[str, dict[str, dict[str, str]]]:
-    from bdops.registry import COMPONENTS, component
-
-    names = {deployment.component for cluster in inventory.clusters for deployment in cluster.deployments}
-    wanted = list(COMPONENTS) if any(c.checks or c.mutes for c in inventory.clusters) else sorted(names)
-    return {
-        name: {check.code: {t.name: t.unit for t in check.thresholds} for check in component(name).checks}
-        for name in (*wanted, "host")
-    }

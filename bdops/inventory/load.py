@@ -68,15 +68,21 @@ def load_inventory(path: Path, settings: Mapping[str, ComponentSettings]) -> Loa
 
 def _files(path: Path) -> list[Path]:
     """The files of an inventory. Raises ConfigError for a path that is not there and a folder without any."""
-    if not path.is_dir():
-        if not path.exists():
-            raise ConfigError(
-                "there is no such inventory",
-                where=str(path),
-                hint="name one with -i FILE, or copy inventory/three-hosts.yaml and edit it",
-                code="INVENTORY_INVALID",
-            )
-        return [path]
+    try:
+        if not path.is_dir():
+            path.stat()
+            return [path]
+    except FileNotFoundError:
+        raise ConfigError(
+            "there is no such inventory",
+            where=str(path),
+            hint="name one with -i FILE, or copy inventory/three-hosts.yaml and edit it",
+            code="INVENTORY_INVALID",
+        ) from None
+    except OSError as e:
+        raise ConfigError(
+            f"cannot read the inventory: {e.strerror}", where=str(path), code="INVENTORY_INVALID"
+        ) from None
     try:
         files = sorted(
             file for file in path.iterdir() if file.suffix in (".yaml", ".yml") and not file.name.startswith(".")

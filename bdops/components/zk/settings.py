@@ -56,6 +56,6 @@ PORTS = ("client_port", "admin_port", "peer_port", "election_port")
 
 SETTINGS = ComponentSettings(
     type=Settings,
-    roles=(Role(name="participant", ports=PORTS), Role(name="observer", ports=PORTS)),
+    roles=(Role(name="participant", ports=PORTS), Role(name="observer", ports=PORTS, by_default=False)),
     shared_process=True,
 )
