@@ -95,12 +95,8 @@ def _server(
     )
     if "mode" in fields:
         return replace(server, serving=True)
-    errors = [e for e in (admin_error, words_error) if e]
-    # The client port's own word counts: that is where clients go.
+    # The client port's own words count more: that is where clients go.
     telling = words_error or admin_error
-    for e in errors:
-        if e.code == "ZK_NOT_SERVING":
-            telling = e
     serving = False if telling and telling.code in _NOT_SERVING else None
     return replace(server, serving=serving, error=why_unread(telling) if telling else "no answer told its mode")
 

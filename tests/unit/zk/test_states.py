@@ -48,6 +48,10 @@ EXPECTED: dict[str, dict[str, tuple[str, set[str]]]] = {
         code: ("unknown", {"node1", "node2"})
         for code in ALL - {"ZK_LEADER", "ZK_SYNCED_FOLLOWERS", "ZK_PENDING_SYNCS", "ZK_VERSION_SKEW"}
     },
+    "synchronizing": {
+        "ZK_QUORUM": ("warning", {"node2"}),
+        "ZK_SYNCED_FOLLOWERS": ("warning", {"node2"}),
+    },
     "lagging": {"ZK_ZXID_LAG": ("warning", {"node2"})},
     "old_epoch_behind": {"ZK_ZXID_LAG": ("warning", {"node1"})},
     "far_behind": {"ZK_QUORUM": ("critical", {"node1", "node2"}), "ZK_ZXID_LAG": ("critical", {"node1", "node2"})},
@@ -119,6 +123,12 @@ def test_a_state_is_judged_as_expected_and_otherwise_found_well(name: str) -> No
         if r.severity.value != "ok"
     }
     assert found == EXPECTED[name]
+
+
+def test_no_check_breaks_on_any_state() -> None:
+    for name in EXPECTED:
+        for result in results_of(name).values():
+            assert "the check itself failed" not in result.summary, (name, result.code, result.summary)
 
 
 def test_the_leaders_own_count_is_told_where_the_voters_could_not_be_read() -> None:
