@@ -83,10 +83,6 @@ class Connection:
             )
         return self._exchange(request, version, deadline)
 
-    def version_of(self, request_type: Any) -> int:
-        """The newest version of a request that the server takes; -1 when it does not know it."""
-        return self._versions.get(request_type.API_KEY, (0, -1))[1]
-
     def close(self) -> None:
         self._socket.close()
 

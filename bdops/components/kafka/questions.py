@@ -206,23 +206,16 @@ def listed_groups(connection: Connection, broker: int, deadline: float) -> tuple
 def committed_offsets(
     connection: Connection, groups: Iterable[str], deadline: float
 ) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
-    """The committed offsets by group and partition, and why for the groups that failed.
-
-    One request (KIP-709, Kafka 3.0); a server older than that is asked group by group.
-    """
-    names = list(groups)
+    """The committed offsets by group and partition, and why for the groups that failed: one request (KIP-709)."""
+    entry = OffsetFetchRequest.OffsetFetchRequestGroup
+    wanted = [entry(group_id=name, topics=None, version=9) for name in groups]
     offsets: dict[str, dict[str, int]] = {}
     failed: dict[str, str] = {}
-    if not names:
+    if not wanted:
         return offsets, failed
-    if connection.version_of(OffsetFetchRequest) >= 8:
-        wanted = [OffsetFetchRequest.OffsetFetchRequestGroup(group_id=n, topics=None, version=9) for n in names]
-        # Version 10 names topics by their ids alone (KIP-848).
-        answers = connection.call(OffsetFetchRequest(groups=wanted), deadline=deadline, max_version=9).groups
-    else:
-        answers = [connection.call(OffsetFetchRequest(group_id=n, topics=None), deadline=deadline) for n in names]
-    for name, answer in zip(names, answers, strict=False):
-        group = getattr(answer, "group_id", None) or name
+    # Version 10 names topics by their ids alone (KIP-848).
+    for answer in connection.call(OffsetFetchRequest(groups=wanted), deadline=deadline, max_version=9).groups:
+        group = answer.group_id
         if answer.error_code:
             failed[group] = _error_name(answer.error_code) or ""
             continue

@@ -102,3 +102,12 @@ def test_a_list_without_its_reading_is_an_error_that_says_why(make) -> None:
     gone = replace(bare, servers=(Server(name="prod/kafka/node1", error="no", error_code="UNREACHABLE"),))
     with pytest.raises(Unreachable):
         make(gone)
+
+
+@pytest.mark.parametrize(
+    "make", [lists.partitions, lists.topics, lists.groups, lists.log_dirs], ids=lambda f: f.__name__
+)
+def test_a_reading_that_failed_while_servers_answer_is_unknown_and_not_unreachable(make) -> None:
+    servers = (Server(name="prod/kafka/node1", error="no", error_code="UNREACHABLE"), Server(name="prod/kafka/node2"))
+    with pytest.raises(StateUnknown):
+        make(replace(state("bare"), servers=servers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -237,3 +238,12 @@ def test_an_unknown_key_is_an_error_that_says_where(tmp_path: Path) -> None:
     (tmp_path / "s.json").write_text(json.dumps(data))
     with pytest.raises(ConfigError, match=r"topics\[0\]\.partitions\[0\]\.ledaer"):
         load_state(tmp_path / "s.json", {"kafka": KafkaState})
+
+
+def test_a_broker_at_another_port_of_the_same_host_is_another_broker() -> None:
+    found = state("known_by_address")
+    assert found.brokers
+    moved = replace(found, brokers=(replace(found.brokers[0], port=19092), *found.brokers[1:]))
+    result = {r.code: r for r in run_checks(COMPONENT.checks, moved, component="kafka")}
+    assert [f.object for f in result["KAFKA_BROKER_MISSING"].objects] == ["prod/kafka/node1"]
+    assert [f.object for f in result["KAFKA_BROKER_UNKNOWN"].objects] == ["broker 1"]
