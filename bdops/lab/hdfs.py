@@ -285,8 +285,6 @@ def inventory(lab: Lab) -> Mapping[str, Any]:
             **{f"{host}/namenode": {"nn_id": nn} for nn, host in NAMENODES.items()},
             **{f"{host}/datanode": {"data_dirs": [str(d) for d in data_dirs(lab, host)]} for host in DATANODES},
         },
-        # The lab's DataNodes are dead after 12 s instead of ten minutes, so they are stale earlier too.
-        "checks": {"HDFS_DATANODE_STALE": {"warning": 5, "critical": None}},
     }
 
 

@@ -229,6 +229,11 @@ class TestHighAvailability:
             states.update(nn1=2, nn2=1)
             assert service.on_active(lambda n: n.replicated_blocks()).low_redundancy == 7
 
+    def test_a_namenode_without_a_standby_is_the_active_one(self) -> None:
+        alone = error("org.apache.hadoop.ha.ServiceFailedException", "HA for namenode is not enabled")
+        with server(hadoop(lambda *_: alone)) as port, connection(port) as one:
+            assert NameNode(one).service_status().state == "active"
+
     def test_without_an_active_one_it_says_what_each_said(self) -> None:
         with server(self.respond(2, self.COUNTS)) as first, socket.create_server(("127.0.0.1", 0)) as gone:
             port = gone.getsockname()[1]
