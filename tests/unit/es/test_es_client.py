@@ -189,6 +189,19 @@ def test_the_reader_is_back_in_time_and_knows_nothing(handler) -> None:
     assert found.unread["health"]
 
 
+def test_only_what_is_wanted_is_asked_for() -> None:
+    seen: Requests = []
+    answer = json.dumps({"master_node": "id", "nodes": {"id": {"name": "node1"}}})
+    with serving(http(answer, seen=seen)) as port:
+        read_state(deployment(instance(port)), timeout_s=2.0, readings=frozenset({"settings"}))
+        narrow = {question.split()[1].split(b"?")[0] for question in seen}
+        read_state(deployment(instance(port)), timeout_s=2.0)
+    every = {question.split()[1].split(b"?")[0] for question in seen}
+    assert b"/_cluster/settings" in narrow
+    assert not narrow & {b"/_snapshot", b"/_cluster/pending_tasks", b"/_nodes/_local/stats/fs"}
+    assert every >= {b"/_snapshot", b"/_cluster/pending_tasks", b"/_nodes/_local/stats/fs"}
+
+
 def test_one_server_that_hangs_does_not_hide_why_the_other_failed() -> None:
     with serving(silent) as port:
         found = read_state(deployment(instance(port), instance(free_port(), "node2")), timeout_s=1.0)

@@ -137,6 +137,10 @@ def test_a_node_that_left_is_blamed_for_its_copies_even_where_only_its_id_is_kno
         assert {b for o in results[code].objects for b in o.blames} == {"prod/es/node3"}, code
 
 
+def test_a_lost_voter_is_named_when_its_id_can_only_be_the_one_node_that_is_missing() -> None:
+    assert "lost: node3;" in judged("node_killed")["ES_MASTER_QUORUM"].summary
+
+
 def test_a_copy_that_failed_is_explained_by_its_node_and_its_error() -> None:
     (found,) = [o for o in judged("red")["ES_UNASSIGNED_SHARDS"].objects if o.object == "orders[0] primary"]
     assert found.severity is Severity.CRITICAL

@@ -107,14 +107,13 @@ def _quorum(state: EsState, limits: Limits) -> Verdict:
         return Verdict("not known: the voting configuration is empty", severity=Severity.UNKNOWN)
     hung = {s.name for s in state.servers or () if s.error_kind == "unreachable"}
     quorum = Quorum.of(voting, (m.name for m in state.members if m.name not in hung))
-    lost = sorted(quorum.configured - quorum.caught_up)
+    lost = _by_name(state, sorted(quorum.configured - quorum.caught_up))
     metrics = (
         Metric("voters", len(quorum.configured)),
         Metric("voters_up", len(quorum.caught_up)),
         Metric("voters_needed", quorum.needed),
         Metric("voters_spare", quorum.spare),
     )
-    # An id stands in the configuration for a node that is not in the cluster, so its instance is one of the missing.
     blamed = instances(state, lost) or instances(state, missing_nodes(state))
     text = f"{len(quorum.caught_up)} of {plural(len(quorum.configured), 'voter')} up, {quorum.needed} needed"
     findings = []
@@ -143,6 +142,18 @@ def _quorum(state: EsState, limits: Limits) -> Verdict:
             )
         )
     return Verdict("; ".join(f.detail for f in findings) or text, tuple(findings), metrics)
+
+
+def _by_name(state: EsState, voters: list[str]) -> list[str]:
+    """An id stands for a voter that is not in the cluster: named when it can only be a node that is missing."""
+    expected = {n.name: n for n in state.expected or ()}
+    ids = [v for v in voters if v not in expected]
+    candidates = [
+        name
+        for name in missing_nodes(state)
+        if name not in voters and "master" in (expected[name].roles or ("master",))
+    ]
+    return sorted({*voters} - {*ids} | {*candidates}) if ids and len(ids) == len(candidates) else voters
 
 
 def _pending(state: EsState, limits: Limits) -> Verdict:
