@@ -95,6 +95,7 @@ def block_state(file: str, replication: int, located: pb.LocatedBlocksProto, blo
         corrupt=corrupt,
         striped=policy is not None,
         locations=tuple(where),
+        corrupt_on=tuple(where) if block.corrupt else (),
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -184,3 +185,18 @@ def fsck_problem(line: str) -> str | None:
     if line.startswith(("Access denied", "org.apache.hadoop.security.AccessControlException")):
         return line.strip()
     return None
+
+
+_BLOCK = re.compile(r"^\d+\. \S+:(blk_-?\d+_\d+) len=")
+_REPLICA = re.compile(r"DatanodeInfoWithStorage\[([^,\]]+),[^\]]*\]\(([A-Z_ ]+)\)")
+
+
+def corrupt_copies(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Where fsck (with -files -blocks -replicaDetails) says that copies are corrupt: host:port by block."""
+    found = {}
+    for line in lines:
+        if block := _BLOCK.match(line):
+            where = tuple(address for address, status in _REPLICA.findall(line) if status == "CORRUPT")
+            if where:
+                found[block[1]] = where
+    return found

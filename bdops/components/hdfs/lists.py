@@ -241,7 +241,7 @@ class BlockFilter:
             not (self.under_replicated or self.missing or self.corrupt)
             or (self.under_replicated and block.under_replicated and not block.missing)
             or (self.missing and block.missing)
-            or (self.corrupt and block.corrupt)
+            or (self.corrupt and (block.corrupt or bool(block.corrupt_on)))
         )
 
 

@@ -188,7 +188,10 @@ class CorruptFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockState:
-    """A block (or erasure-coded group) of a file: copies wanted and good, and where the good ones are (host:port)."""
+    """A block (or erasure-coded group) of a file: copies wanted and good, and where copies are (host:port).
+
+    `corrupt`: no copy is good; `corrupt_on`: where copies are known to be corrupt.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
 
@@ -201,6 +204,7 @@ class BlockState:
     corrupt: bool = False
     striped: bool = False
     locations: tuple[str, ...] = ()
+    corrupt_on: tuple[str, ...] = ()
 
     @property
     def missing(self) -> bool:
@@ -265,3 +269,12 @@ def instance_of(state: HdfsState, datanode: DataNodeState) -> ExpectedInstance |
         if same_server(expected, address=datanode.address, hostname=datanode.hostname, port=datanode.port):
             return expected
     return None
+
+
+def instance_at(state: HdfsState, address: str) -> str:
+    """The name of the inventory's DataNode at host:port; the address itself when there is none."""
+    host, _, port = address.rpartition(":")
+    for expected in state.expected_of("datanode"):
+        if port.isdigit() and same_server(expected, address=host, hostname=host, port=int(port)):
+            return expected.name
+    return address

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bdops.components.hdfs import beans
-from bdops.components.hdfs.http import HttpServer, fsck_problem, parse_beans
+from bdops.components.hdfs.http import HttpServer, corrupt_copies, fsck_problem, parse_beans
 from bdops.components.hdfs.state import JournalStream
 from bdops.errors import BdopsError, NotAuthorised, OperationFailed, StateUnknown, Unreachable
 from tests.unit.hdfs.servers import answers, server, silent
@@ -73,6 +73,11 @@ class TestFsck:
 
     def test_a_healthy_answer_has_no_problem(self) -> None:
         assert [p for p in map(fsck_problem, (DATA / "fsck_healthy.txt").read_text().splitlines()) if p] == []
+
+    def test_corrupt_copies_are_found_with_their_datanodes(self) -> None:
+        lines = (DATA / "fsck_corrupt.txt").read_text().splitlines()
+        assert corrupt_copies(lines) == {"blk_1073742073_1267": ("127.161.3.1:9866",)}
+        assert corrupt_copies((DATA / "fsck_healthy.txt").read_text().splitlines()) == {}
 
     def test_a_path_that_is_not_there(self) -> None:
         assert fsck_problem("Path '/nope' does not exist") == "Path '/nope' does not exist"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bdops.components.hdfs.state import BlockState, HdfsState, instance_of
+from bdops.components.hdfs.state import BlockState, HdfsState, instance_at, instance_of
 from bdops.core.checks import Check, Finding, Limits, Metric, Severity, Threshold, Verdict
 from bdops.core.units import plural
 
@@ -33,8 +33,10 @@ def only_leaving(state: HdfsState, *, striped: bool) -> bool:
     return bool(mine) and all(b.live + b.leaving >= b.wanted for b in mine)
 
 
-def _named(blocks: Iterable[BlockState], severity: Severity, blames: tuple[str, ...]) -> tuple[Finding, ...]:
-    """One finding a file, with its worst block."""
+def _named(
+    state: HdfsState, blocks: Iterable[BlockState], severity: Severity, blames: tuple[str, ...]
+) -> tuple[Finding, ...]:
+    """One finding a file, with its worst block. To blame are the holders of corrupt copies, else `blames`."""
     by_file: dict[str, list[BlockState]] = {}
     for block in blocks:
         by_file.setdefault(block.file, []).append(block)
@@ -45,7 +47,8 @@ def _named(blocks: Iterable[BlockState], severity: Severity, blames: tuple[str, 
         detail = f"{plural(len(mine), 'block')}, worst {worst.block}: {worst.live} of {worst.wanted} {what}"
         if worst.leaving:
             detail += f" and {worst.leaving} on DataNodes that leave"
-        findings.append(Finding(file, severity, detail, blames))
+        holders = dict.fromkeys(instance_at(state, address) for b in mine for address in b.corrupt_on)
+        findings.append(Finding(file, severity, detail, tuple(holders) or blames))
     return tuple(findings)
 
 
@@ -68,7 +71,8 @@ def _missing(state: HdfsState, limits: Limits) -> Verdict:
                 if block
                 else "a block has no good copy"
             )
-            findings.append(Finding(path, Severity.CRITICAL, detail, blames))
+            holders = tuple(instance_at(state, address) for address in block.corrupt_on) if block else ()
+            findings.append(Finding(path, Severity.CRITICAL, detail, holders or blames))
     metrics = (limits["missing"].metric(count), Metric("missing_rf1", state.replicated_blocks.missing_rf1))
     severity = limits["missing"].severity(count)
     summary = f"{plural(count, 'block')} with no good copy"
@@ -83,14 +87,20 @@ def _corrupt(state: HdfsState, limits: Limits) -> Verdict:
     assert state.replicated_blocks is not None
     count = state.replicated_blocks.corrupt
     severity = limits["corrupt"].severity(count)
-    named = [b for b in _degraded(state, striped=False) if b.under_replicated and not b.missing]
-    paths = state.corrupt_files.paths if state.corrupt_files else ()
-    findings = tuple(Finding(p, severity, "all copies of a block are corrupt or gone") for p in paths) if count else ()
-    if count and not findings:  # which copies are corrupt is not to be had by name; these files lack some
-        findings = _named(named, severity, ())
-    return Verdict(
-        f"{plural(count, 'block')} with a corrupt copy", findings, (limits["corrupt"].metric(count),), severity=severity
-    )
+    findings: list[Finding] = []
+    if count:
+        degraded = _degraded(state, striped=False)
+        for block in (b for b in degraded if b.corrupt_on):
+            holders = tuple(instance_at(state, address) for address in block.corrupt_on)
+            detail = f"{block.block}: corrupt on {', '.join(holders)}, {block.live} of {block.wanted} copies good"
+            findings.append(Finding(block.file, severity, detail, holders))
+        named = {f.object for f in findings}
+        paths = state.corrupt_files.paths if state.corrupt_files else ()
+        findings += [Finding(p, severity, "no copy of a block is good") for p in paths if p not in named]
+        if not findings:  # where it could not be told which copies are corrupt: the files that lack some
+            findings += _named(state, [b for b in degraded if b.under_replicated and not b.missing], severity, ())
+    summary = f"{plural(count, 'block')} with a corrupt copy"
+    return Verdict(summary, tuple(findings), (limits["corrupt"].metric(count),), severity=severity)
 
 
 def _under_replicated(state: HdfsState, limits: Limits) -> Verdict:
@@ -109,7 +119,7 @@ def _under_replicated(state: HdfsState, limits: Limits) -> Verdict:
     if counts.low_redundancy:
         blames = lost_datanodes(state)
         blocks = [b for b in _degraded(state, striped=False) if b.under_replicated and not b.missing]
-        findings = _named(blocks, severity, blames)
+        findings = _named(state, blocks, severity, blames)
         if blames:
             summary += f"; look at {', '.join(blames)}"
     return Verdict(
@@ -146,7 +156,7 @@ def _ec_groups(state: HdfsState, limits: Limits) -> Verdict:
     if severity is Severity.CRITICAL and not counts.missing and only_leaving(state, striped=True):
         severity = Severity.WARNING
     bad = counts.missing or counts.low_redundancy or counts.corrupt
-    findings = _named(_degraded(state, striped=True), severity, lost_datanodes(state)) if bad else ()
+    findings = _named(state, _degraded(state, striped=True), severity, lost_datanodes(state)) if bad else ()
     return Verdict(
         f"erasure-coded groups: {counts.missing} lost, {counts.low_redundancy} with too few units, "
         f"{counts.corrupt} with a corrupt unit",
@@ -178,7 +188,7 @@ CHECKS: tuple[Check[HdfsState], ...] = (
         code="HDFS_CORRUPT_REPLICAS",
         meaning="Blocks of which at least one copy does not match its checksum. Good copies are used and the corrupt "
         "one is replaced; where a block has no good copy HDFS_MISSING_BLOCKS says so too.",
-        remedy="`bdops hdfs blocks --corrupt`; see whether one disk is behind it: `bdops hdfs datanodes -v`\n\n"
+        remedy="see whether one DataNode is behind the copies that are named: `bdops hdfs datanodes -v`\n\n"
         "- It goes away by itself when a new copy could be made; it stays when there is no DataNode left to put it "
         "on.\n"
         "- The same DataNode again and again: check its disk (SMART, dmesg) and its memory.",
