@@ -70,10 +70,15 @@ def require_checks_exist(inventory: LoadedInventory) -> None:
     from bdops.registry import COMPONENTS
     from bdops.registry import component as component_of
 
-    # What a cluster says is inherited by its deployments.
-    if not any(d.checks or d.mutes for cluster in inventory.clusters for d in cluster.deployments):
+    # Components are loaded for this only as far as something is said of their checks; it takes a while.
+    if any(cluster.checks or cluster.mutes for cluster in inventory.clusters):
+        names = {*COMPONENTS, "host"}
+    else:
+        deployments = (d for cluster in inventory.clusters for d in cluster.deployments)
+        names = {d.component for d in deployments if d.checks or d.mutes}
+    if not names:
         return
-    checks = {name: component_of(name).checks for name in (*COMPONENTS, "host")}
+    checks = {name: component_of(name).checks for name in names}
     units = {name: {c.code: {t.name: t.unit for t in c.thresholds} for c in found} for name, found in checks.items()}
     require_known_checks(inventory, units)
 
