@@ -7,13 +7,11 @@ and seconds of CPU for each node. What the launcher tells the server on its stan
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,6 @@ TRANSPORT_PORT = 9300
 HEAP_MB = 256
 START_S = 180
 
-AS_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 FEED = 'rm -f "$1" && mkfifo -m 600 "$1" && exec <>"$1" && cat "$2" >"$1" && shift 2 && exec "$@"'
 """Starts a program with a file's content on its standard input, which never ends: the server stops at its end."""
 
@@ -184,26 +181,6 @@ def java_command(lab: Lab, host: str) -> list[str]:
     ]
 
 
-@cache
-def _user_namespaces() -> bool:
-    try:
-        return subprocess.run([*AS_USER, "true"], capture_output=True, timeout=10).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-
-
-def not_as_root(lab: Lab, argv: Sequence[str]) -> list[str]:
-    """The argv as Elasticsearch accepts it: it refuses to run as root.
-
-    In a user namespace root is another user to the server, and itself to the files. Where there are none,
-    capabilities must do; with those Java sees no file below a folder of root's own, such as /root, for access(2)
-    does not count them. There the lab needs a BDOPS_STATE_DIR and BDOPS_CACHE_DIR that everyone may enter.
-    """
-    if os.getuid() == 0 and _user_namespaces():
-        return [*AS_USER, *argv]
-    return lab.unprivileged(argv)
-
-
 def programs(lab: Lab) -> Sequence[Program]:
     return [
         Program(
@@ -217,7 +194,7 @@ def programs(lab: Lab) -> Sequence[Program]:
                 "sh",
                 str(lab.folder_of("es", host) / "stdin"),
                 str(config_dir(lab, host) / "server-args"),
-                *not_as_root(lab, java_command(lab, host)),
+                *lab.unprivileged(java_command(lab, host)),  # it refuses to run as root
             ],
             env={"LIBFFI_TMPDIR": str(temp_dir(lab, host))},
         )

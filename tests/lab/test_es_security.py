@@ -67,7 +67,7 @@ def secured(lab: Any, tmp_path_factory: pytest.TempPathFactory, eventually: Any)
     log = folder / "log"
     with log.open("wb") as out:
         server = subprocess.Popen(
-            [*argv, *es.not_as_root(lab, java)],
+            [*argv, *lab.unprivileged(java)],
             env={**os.environ, "LIBFFI_TMPDIR": str(temp)},
             stdout=out,
             stderr=subprocess.STDOUT,
