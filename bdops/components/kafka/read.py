@@ -266,8 +266,9 @@ class _Reader:
             return
         groups_read = "groups" in self.found and "topics" in self.found
         moves_read = "reassignments" in self.found and "log_dirs" in self.found
-        file = history_file(self.deployment.cluster, self.found.get("cluster_id", "unknown"))
-        window = list(kept(read_history(file, self.taken_at)))
+        cluster_id = self.found.get("cluster_id")
+        file = history_file(self.deployment.cluster, cluster_id) if cluster_id else None
+        window = list(kept(read_history(file, self.taken_at))) if file else []
         committed = self.found.pop("_committed", {})
         first = self._observation(committed if groups_read else {})
         more = not window and groups_read and is_behind_with_members(self.found["groups"], first.offsets)
@@ -276,7 +277,8 @@ class _Reader:
             time.sleep(QUICK_SAMPLE_GAP_S)
             window.append(self._observation(self._committed_again()))
         try:
-            write_history(file, window)
+            if file:
+                write_history(file, window)
         except OSError as e:
             self.unread["history"] = f"{file} cannot be written, so there is no window: {e.strerror}"
         last = window[-1]
