@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from bdops.lab import hdfs
+from bdops.lab import hdfs, java
 from bdops.lab.lab import Lab
 from bdops.lab.store import running_labs
 
@@ -44,8 +44,10 @@ def main() -> int:
     if asked.lab is None and len(labs) != 1:
         raise SystemExit(f"running labs: {', '.join(labs) or 'none'}; name one with --lab")
     lab = Lab.open(asked.lab or labs[0])
-    # With the lab's own small-JVM options: Hadoop's script would start it with the JVM's defaults, which are slower.
-    theirs = hdfs.argv(lab, "node1", heap_mb=128, main="org.apache.hadoop.hdfs.tools.DFSAdmin", args=["-report"])
+    # As Hadoop's own script starts it: the JVM's defaults, and the configuration's folder on the class path.
+    conf = f"{hdfs.node(lab, 'node1').conf_dir}:{lab.folder / 'hdfs-classes'}:{lab.class_path('hdfs')}"
+    bound = f"-Dbdops.address={lab.host('node1').address}"
+    theirs = [java.require(), bound, "-cp", conf, "org.apache.hadoop.hdfs.tools.DFSAdmin", "-report"]
     ours = [str(Path(sys.executable).with_name("bdops")), "hdfs", "check", "-i", str(lab.inventory)]
     env = {**os.environ, **hdfs.ENV}
     for argv in (theirs, ours):
