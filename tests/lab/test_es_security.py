@@ -24,7 +24,7 @@ from bdops.core.checks import Severity, run_checks
 from bdops.core.model import Deployment, Host, Instance, SecretRef
 from bdops.errors import BdopsError, NotAuthorised, Unreachable
 from bdops.lab import es
-from tests.unit.zk.servers import certificate
+from tests.servers import certificate
 
 pytestmark = pytest.mark.lab("es")
 

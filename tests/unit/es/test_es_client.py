@@ -20,7 +20,7 @@ from bdops.components.es.state import Shard, Unassigned
 from bdops.core.checks import Severity, run_checks
 from bdops.core.model import Deployment, Host, Instance, SecretRef
 from bdops.errors import BdopsError, ConfigError, NotAuthorised, StateUnknown, Unreachable
-from tests.unit.zk.servers import answers, certificate, drips, serving, silent
+from tests.servers import answers, certificate, drips, serving, silent
 
 Requests = list[bytes]
 

@@ -19,7 +19,7 @@ from bdops.components.zk.settings import Settings, Tls
 from bdops.components.zk.state import Server
 from bdops.core.model import Deployment, Host, Instance
 from bdops.errors import BdopsError, ConfigError
-from tests.unit.zk.servers import answers, certificate, drips, http, serving, silent
+from tests.servers import answers, certificate, drips, http, serving, silent
 
 SRVR = "Zookeeper version: 3.9.5-x\nZxid: 0x100000005\nMode: follower\nNode count: 5\n"
 CONF = "clientPort=2181\nserverId=2\nmembership: \nserver.2=127.0.0.1:2888:3888:participant;0.0.0.0:2181\nversion=a"
