@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from generate_proto import generate_proto
+
 from bdops.components.state_file import state_schema
 from bdops.core.checks import Check, Threshold
 from bdops.registry import COMPONENTS, component, settings
@@ -80,7 +82,10 @@ def main() -> int:
         print(f"{'stale' if '--check' in sys.argv else 'wrote'}: {path.relative_to(ROOT)}")
         if "--check" not in sys.argv:
             path.write_text(text)
-    return 1 if stale and "--check" in sys.argv else 0
+    protobuf = generate_proto(check="--check" in sys.argv)
+    for name in protobuf:
+        print(f"{'stale' if '--check' in sys.argv else 'wrote'}: {name}")
+    return 1 if (stale or protobuf) and "--check" in sys.argv else 0
 
 
 if __name__ == "__main__":
