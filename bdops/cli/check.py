@@ -70,15 +70,17 @@ def require_checks_exist(inventory: LoadedInventory) -> None:
     from bdops.registry import COMPONENTS
     from bdops.registry import component as component_of
 
-    # Components are loaded for this only as far as something is said of their checks; it takes a while.
-    if any(cluster.checks or cluster.mutes for cluster in inventory.clusters):
-        names = {*COMPONENTS, "host"}
-    else:
-        deployments = (d for cluster in inventory.clusters for d in cluster.deployments)
-        names = {d.component for d in deployments if d.checks or d.mutes}
-    if not names:
+    levels = [level for c in inventory.clusters for level in (c.checks, *(d.checks for d in c.deployments))]
+    mutes = [
+        mute.check for c in inventory.clusters for each in (c.mutes, *(d.mutes for d in c.deployments)) for mute in each
+    ]
+    spoken_of = {code for level in levels for code in level} | set(mutes)
+    if not spoken_of:
         return
-    checks = {name: component_of(name).checks for name in names}
+    # A code begins with its component's name; the others need not be imported, which takes a while.
+    known = {*COMPONENTS, "host"}
+    named = {code.partition("_")[0].lower() for code in spoken_of}
+    checks = {name: component_of(name).checks for name in sorted(named if named <= known else known)}
     units = {name: {c.code: {t.name: t.unit for t in c.thresholds} for c in found} for name, found in checks.items()}
     require_known_checks(inventory, units)
 
