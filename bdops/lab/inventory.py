@@ -39,7 +39,7 @@ def inventory(lab: Lab) -> dict[str, Any]:
                     "supervisorctl": str(Path(sys.executable).parent / "supervisorctl"),
                     "unit": "{process}",
                 },
-                # How full the disk of this machine is says nothing of the lab; a volume that a fault fills is over these.
+                # How full this machine is says nothing of the lab; a volume that a fault fills is over these limits.
                 "checks": {"HOST_DISK_USE": {"warning": "97%", "critical": "99%"}},
                 "hosts": {host.name: {"address": host.address, "rack": host.rack} for host in lab.hosts},
                 "components": {name: dict(recipes.recipe(name).inventory(lab)) for name in lab.components},
