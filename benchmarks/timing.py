@@ -37,7 +37,7 @@ def chosen_lab(name: str | None) -> Lab:
 
 def finished(argv: Sequence[str], env: Mapping[str, str] | None, ok: Collection[int]) -> str:
     """Run a command and return what it printed. Exits with its output when it ends in none of the codes `ok`."""
-    # An installed bdops is compiled by pip, as its libraries are; a source tree must be allowed to keep what it compiles.
+    # pip compiles what it installs; a source tree must be allowed to keep what it compiles.
     compiled = {k: v for k, v in (env or os.environ).items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(argv, env=compiled, capture_output=True, text=True, timeout=120)
     if done.returncode not in ok:
