@@ -182,7 +182,14 @@ def _common(
     ] = None,
     timeout_s: Annotated[
         float | None,
-        typer.Option("--timeout", metavar="TIME", parser=_duration, help="Deadline of each reading; 10s unless given."),
+        typer.Option(
+            "--timeout",
+            metavar="TIME",
+            parser=_duration,
+            envvar="BDOPS_TIMEOUT",
+            show_envvar=True,
+            help="Deadline of each reading; 10s unless given.",
+        ),
     ] = None,
     verbose: Annotated[int | None, typer.Option("--verbose", "-v", count=True, help="Show more.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", hidden=True, help="Do not ask.")] = False,

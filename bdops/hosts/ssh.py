@@ -52,6 +52,18 @@ class Completed:
     answered_at: float | None
 
 
+class CommandTimeout(OperationFailed):
+    """A command did not end by its deadline. `partial` is what it had said by then; its exit status is -1."""
+
+    def __init__(self, argv: Sequence[str], host: Host, timeout_s: float, partial: Completed) -> None:
+        super().__init__(
+            f"{argv[0]} did not end within {format_duration(timeout_s)}; it may still run there",
+            where=_where(host),
+            code="SSH_COMMAND_TIMEOUT",
+        )
+        self.partial = partial
+
+
 class SshPool:
     """The connections of one run of bdops, by host. Safe to use from several threads; close it at the end.
 
@@ -93,7 +105,7 @@ class SshPool:
 
         Raises Unreachable (SSH_REFUSED, SSH_NO_ROUTE, SSH_LOST, or SSH_TIMEOUT with the phase in the
         message), NotAuthorised (SSH_AUTH, HOST_KEY_UNKNOWN, HOST_KEY_CHANGED, HOST_KEY_REVOKED),
-        OperationFailed (SSH_COMMAND_TIMEOUT) when the command does not end by its deadline; it may then
+        CommandTimeout (SSH_COMMAND_TIMEOUT) when the command does not end by its deadline; it may then
         still run on the host. An exit status other than 0 is not an error here.
         """
         end = time.monotonic() + timeout_s
@@ -389,12 +401,10 @@ def _run(
         if stdin:
             channel.sendall(stdin)
         channel.shutdown_write()
-        output, answered_at = _collect(channel, end, limit)
+        output, answered_at, ended = _collect(channel, end, limit)
     except TimeoutError:
         raise OperationFailed(
-            f"{argv[0]} did not end within {format_duration(timeout_s)}; it may still run there",
-            where=_where(host),
-            code="SSH_COMMAND_TIMEOUT",
+            f"{argv[0]} took no input for {format_duration(timeout_s)}", where=_where(host), code="SSH_COMMAND_TIMEOUT"
         ) from None
     except (paramiko.SSHException, OSError, EOFError) as e:
         raise Unreachable(
@@ -402,24 +412,27 @@ def _run(
         ) from None
     finally:
         channel.close()
-    if channel.exit_status < 0:
-        if transport.is_active():
-            raise OperationFailed(f"a signal ended {argv[0]}", where=_where(host), code="SSH_COMMAND_SIGNALLED")
-        raise Unreachable(f"the connection was lost while {argv[0]} ran", where=_where(host), code="SSH_LOST")
-    return Completed(
-        exit_status=channel.exit_status,
+    completed = Completed(
+        exit_status=channel.exit_status if ended else -1,
         stdout=bytes(output[0]).decode("utf-8", "replace"),
         stderr=bytes(output[1]).decode("utf-8", "replace"),
         truncated=output[2],
         sent_at=sent_at,
         answered_at=answered_at,
     )
+    if not ended:
+        raise CommandTimeout(argv, host, timeout_s, completed)
+    if completed.exit_status < 0:
+        if transport.is_active():
+            raise OperationFailed(f"a signal ended {argv[0]}", where=_where(host), code="SSH_COMMAND_SIGNALLED")
+        raise Unreachable(f"the connection was lost while {argv[0]} ran", where=_where(host), code="SSH_LOST")
+    return completed
 
 
 def _collect(
     channel: paramiko.Channel, end: float, limit: int
-) -> tuple[tuple[bytearray, bytearray, bool], float | None]:
-    """Read both streams to their end. Raises TimeoutError past `end`."""
+) -> tuple[tuple[bytearray, bytearray, bool], float | None, bool]:
+    """Read both streams to their end, or to the deadline `end`: the last value tells whether the command had ended."""
     kept = (bytearray(), bytearray())
     truncated = False
     answered_at: float | None = None
@@ -441,14 +454,14 @@ def _collect(
         now = time.monotonic()
         if channel.exit_status_ready() and (channel.eof_received or channel.closed):
             if not (channel.recv_ready() or channel.recv_stderr_ready()):
-                return (*kept, truncated), answered_at
+                return (*kept, truncated), answered_at, True
             continue
         if channel.exit_status_ready():
             linger_until = linger_until or now + _LINGER_S
             if now >= linger_until:
-                return (*kept, truncated), answered_at
+                return (*kept, truncated), answered_at, True
         if now >= end:
-            raise TimeoutError
+            return (*kept, truncated), answered_at, False
         if channel.eof_received:
             # The channel stays readable from here on; the status is an event.
             channel.status_event.wait(end - now)

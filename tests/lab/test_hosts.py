@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from bdops.core.model import Host, Ssh
+from bdops.components.host.read import read_host
+from bdops.core.model import Host, Service, Ssh
 from bdops.errors import BdopsError, NotAuthorised, OperationFailed, Unreachable
-from bdops.hosts.ssh import Completed, SshPool
+from bdops.hosts.ssh import CommandTimeout, Completed, SshPool
 
 pytestmark = pytest.mark.lab("zk")
 
@@ -94,6 +95,19 @@ class TestCommands:
         assert error.code == "SSH_COMMAND_TIMEOUT"
         assert time.monotonic() - started < 3
         assert pool.run(host, ["echo", "still here"], timeout_s=10).stdout == "still here\n"
+
+    def test_what_a_command_said_before_its_deadline_is_kept(self, pool: SshPool, host: Host) -> None:
+        with pytest.raises(CommandTimeout) as caught:
+            pool.run(host, ["sh", "-c", "echo first; sleep 30"], timeout_s=2)
+        assert caught.value.partial.stdout == "first\n"
+
+    def test_a_service_manager_that_hangs_leaves_the_rest_of_the_host_known(self, pool: SshPool, host: Host) -> None:
+        hangs = {"x": Service(manager="commands", status=("sleep", "30"))}
+        observed = read_host(pool, host, ("/",), hangs, timeout_s=3)
+        assert observed.error is None
+        assert observed.clock_offset_s is not None
+        assert [d.exists for d in observed.data_dirs or ()] == [True]
+        assert [(s.instance, s.state) for s in observed.services or ()] == [("x", "unknown")]
 
     def test_a_child_that_keeps_the_output_open_does_not_keep_us(self, pool: SshPool, host: Host) -> None:
         done = pool.run(host, ["sh", "-c", "sleep 20 & echo done"], timeout_s=10)

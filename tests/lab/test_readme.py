@@ -24,7 +24,7 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("command", commands())
 def test_a_command_of_the_readme_works(command: str, bdops) -> None:
-    done = bdops(*shlex.split(command))
+    done = bdops(*shlex.split(command), BDOPS_TIMEOUT="60s")
     assert done.returncode == 0, f"bdops {command}\n{done.stdout}\n{done.stderr}"
     assert done.stdout
     assert "Traceback" not in done.stderr

@@ -12,7 +12,7 @@ from bdops.components.reading import read_all
 from bdops.core.model import Cluster, Host, Service
 from bdops.errors import BdopsError, OperationFailed
 from bdops.hosts.services import status_questions
-from bdops.hosts.ssh import Completed, SshPool
+from bdops.hosts.ssh import CommandTimeout, Completed, SshPool
 
 # Of the time for all, what one host may take: its own reason then comes before the deadline of all.
 _SHARE = 0.95
@@ -82,10 +82,19 @@ def services_on(cluster: Cluster, host: Host) -> Mapping[str, Service]:
 def read_host(
     pool: SshPool, host: Host, directories: tuple[str, ...], services: Mapping[str, Service], *, timeout_s: float
 ) -> ObservedHost:
-    """One host. What goes wrong on the way is in the answer."""
+    """One host. What goes wrong on the way is in the answer.
+
+    A script that is cut off by the deadline has told something all the same: the host is reached, and what
+    comes last, the service managers, is unknown.
+    """
     questions = status_questions(services)
     try:
-        done = pool.run(host, ["sh", "-c", host_script(directories, questions)], timeout_s=timeout_s)
+        try:
+            done = pool.run(host, ["sh", "-c", host_script(directories, questions)], timeout_s=timeout_s)
+        except CommandTimeout as e:
+            if "@clock" not in e.partial.stdout:
+                raise
+            done = e.partial
         if "@clock" not in done.stdout:
             said = (done.stderr or done.stdout).strip().splitlines()
             raise OperationFailed(
