@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,10 +20,11 @@ from bdops.components.kafka.component import COMPONENT
 from bdops.components.kafka.settings import Sasl, Security
 from bdops.components.kafka.state import KafkaState
 from bdops.core.checks import CheckResult, run_checks
-from bdops.core.model import CheckOverride, Deployment, SecretRef
+from bdops.core.model import CheckOverride, Deployment, Instance, SecretRef
 from bdops.lab import kafka, kafka_client, kafka_load
 from bdops.lab.lab import Lab
 from bdops.lab.recipe import Fault
+from tests.servers import serving, silent
 
 pytestmark = pytest.mark.lab("kafka")
 
@@ -371,33 +371,6 @@ def test_a_wrong_password_is_unknown_to_a_check_and_unreachable_to_a_list(lab: L
     assert "wr0ng-secret" not in check.stdout + check.stderr + topics.stdout + topics.stderr
 
 
-@contextmanager
-def server(behaviour: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A real socket server that does one thing to every connection; its port on all of 127.0.0.0/8."""
-    listener = socket.create_server(("0.0.0.0", 0), backlog=16)
-    open_ones: list[socket.socket] = []
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            open_ones.append(connection)
-            try:
-                behaviour(connection)
-            except OSError:
-                continue
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        listener.close()
-        for connection in open_ones:
-            connection.close()
-
-
 def http(connection: socket.socket) -> None:
     connection.recv(1000)
     connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
@@ -415,16 +388,12 @@ def rubbish_in_a_frame(connection: socket.socket) -> None:
 
 def closes(connection: socket.socket) -> None:
     connection.recv(1000)
-    connection.close()
-
-
-def says_nothing(connection: socket.socket) -> None:
-    pass
 
 
 def half_an_answer(connection: socket.socket) -> None:
     connection.recv(1000)
     connection.sendall(b"\x00\x00\x01\x00\x00\x00\x00\x01")
+    silent(connection)
 
 
 IMPOSTORS = {
@@ -432,16 +401,23 @@ IMPOSTORS = {
     wrong_correlation: "does not speak the Kafka protocol",
     rubbish_in_a_frame: "cannot decode",
     closes: "closed the connection",
-    says_nothing: "no answer to ApiVersions",
+    silent: "no answer to ApiVersions",
     half_an_answer: "no answer to ApiVersions",
 }
 
 
+def impostor(instance: Instance, port: int) -> Instance:
+    """The instance, as an inventory with a wrong address has it."""
+    host = replace(instance.host, address="127.0.0.1")
+    return replace(instance, host=host, settings=replace(instance.settings, port=port))
+
+
 @pytest.mark.parametrize("behaviour", IMPOSTORS, ids=lambda f: f.__name__)
 def test_a_port_that_is_no_kafka_is_named_in_time(behaviour: Callable[..., None], lab: Lab) -> None:
-    with server(behaviour) as port:
+    with serving(behaviour) as port:
         started = time.monotonic()
-        state = read(elsewhere(lab.deployment("kafka"), port=port), timeout_s=2)
+        whole = lab.deployment("kafka")
+        state = read(replace(whole, instances=tuple(impostor(i, port) for i in whole.instances)), timeout_s=2)
         assert time.monotonic() - started < 2.5
     assert all(IMPOSTORS[behaviour] in str(s.error) for s in state.servers or ())
     assert {s.error_code for s in state.servers or ()} == {"UNREACHABLE"}
@@ -451,10 +427,9 @@ def test_a_port_that_is_no_kafka_is_named_in_time(behaviour: Callable[..., None]
 
 def test_one_impostor_among_servers_costs_itself_alone(lab: Lab) -> None:
     whole = lab.deployment("kafka")
-    with server(says_nothing) as port:
+    with serving(silent) as port:
         first = whole.instances[0]
-        impostor = replace(first, settings=replace(first.settings, port=port))
-        state = read(replace(whole, instances=(impostor, *whole.instances[1:])))
+        state = read(replace(whole, instances=(impostor(first, port), *whole.instances[1:])))
     assert [s.error is None for s in state.servers or ()] == [False, True, True, True]
     assert state.topics
     assert {d.broker for d in state.log_dirs or ()} == {2, 3, 4}

@@ -13,7 +13,7 @@ from bdops.components.hdfs import beans
 from bdops.components.hdfs.http import HttpServer, corrupt_copies, fsck_problem, parse_beans
 from bdops.components.hdfs.state import JournalStream
 from bdops.errors import BdopsError, NotAuthorised, OperationFailed, StateUnknown, Unreachable
-from tests.unit.hdfs.servers import answers, server, silent
+from tests.servers import answers, serving, silent
 
 DATA = Path(__file__).parent / "data"
 
@@ -86,7 +86,7 @@ class TestFsck:
         body = (DATA / "fsck_standby.txt").read_bytes()
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         standby = pytest.raises(OperationFailed, match="not supported in state standby")
-        with server(answers(head + body)) as port, http(port) as one, standby:
+        with serving(answers(head + body)) as port, http(port) as one, standby:
             list(one.fsck("/"))
 
 
@@ -98,33 +98,33 @@ class TestHttp:
     def test_a_bean_that_is_not_there(self) -> None:
         body = b'{"beans": []}'
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        with server(answers(head + body)) as port, http(port) as one, pytest.raises(StateUnknown, match="no JMX bean"):
+        with serving(answers(head + body)) as port, http(port) as one, pytest.raises(StateUnknown, match="no JMX bean"):
             one.bean("Hadoop:service=NameNode,name=Nope")
 
     def test_the_servers_clock_is_taken_from_the_first_of_two_dates(self) -> None:
         dates = "Date: Mon, 23 Nov 2026 11:47:04 GMT\r\n" * 2
         data = f'HTTP/1.1 200 OK\r\n{dates}Content-Length: 17\r\n\r\n{{"beans": [{{}}] }}'.encode()
-        with server(answers(data)) as port, http(port) as one:
+        with serving(answers(data)) as port, http(port) as one:
             _, clock = one.bean("x")
         assert clock is not None
         assert clock.isoformat() == "2026-11-23T11:47:04+00:00"
 
     def test_kerberos_on_the_web_port_is_named(self) -> None:
         data = b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Negotiate\r\nContent-Length: 0\r\n\r\n"
-        with server(answers(data)) as port, http(port) as one, pytest.raises(NotAuthorised, match="Kerberos"):
+        with serving(answers(data)) as port, http(port) as one, pytest.raises(NotAuthorised, match="Kerberos"):
             one.get("/jmx")
 
     def test_a_half_open_port(self) -> None:
-        with server(silent) as port, http(port, 0.3) as one, pytest.raises(Unreachable, match="within 300 ms"):
+        with serving(silent) as port, http(port, 0.3) as one, pytest.raises(Unreachable, match="within 300 ms"):
             one.get("/jmx")
 
     @pytest.mark.parametrize("data", [b"\x15\x03\x03\x00\x02\x02\x28", b"hello\r\n\r\n", b""])
     def test_what_is_not_http(self, data: bytes) -> None:
-        with server(answers(data)) as port, http(port) as one, pytest.raises(Unreachable):
+        with serving(answers(data)) as port, http(port) as one, pytest.raises(Unreachable):
             one.get("/jmx")
 
     def test_tls_asked_of_a_plain_port(self) -> None:
-        with server(answers(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
+        with serving(answers(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
             one = HttpServer("127.0.0.1", port, user="tester", timeout_s=5, scheme="https")
             with one, pytest.raises(Unreachable, match="no TLS") as raised:
                 one.get("/jmx")
@@ -132,5 +132,5 @@ class TestHttp:
 
     @given(st.binary(max_size=80))
     def test_garbage_is_never_more_than_an_error_of_ours(self, data: bytes) -> None:
-        with server(answers(data)) as port, http(port, 0.5) as one, suppress(BdopsError):
+        with serving(answers(data)) as port, http(port, 0.5) as one, suppress(BdopsError):
             one.get("/jmx")

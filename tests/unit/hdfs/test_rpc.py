@@ -20,7 +20,8 @@ from bdops.components.hdfs.proto import hdfs_pb2 as pb
 from bdops.components.hdfs.proto import ipc_pb2 as ipc
 from bdops.components.hdfs.rpc import Connection, Protocol, RemoteError, frame, take
 from bdops.errors import BdopsError, NotAuthorised, StateUnknown, Unreachable
-from tests.unit.hdfs.servers import answers, error, exact, hadoop, read_frame, server, silent
+from tests.servers import answers, serving, silent
+from tests.unit.hdfs.servers import error, exact, hadoop, read_frame
 
 PROTOCOL = Protocol("org.example.Protocol")
 STANDBY = "org.apache.hadoop.ipc.StandbyException"
@@ -49,7 +50,7 @@ class TestCalls:
             asked.append((header.methodName, take(body, pb.SetSafeModeRequestProto).action))
             return pb.SetSafeModeResponseProto(result=len(asked) == 2)
 
-        with server(hadoop(respond)) as port, connection(port) as one:
+        with serving(hadoop(respond)) as port, connection(port) as one:
             namenode = NameNode(one)
             assert [namenode.in_safe_mode(), namenode.enter_safe_mode()] == [False, True]
         assert asked == [("setSafeMode", pb.SAFEMODE_GET), ("setSafeMode", pb.SAFEMODE_ENTER)]
@@ -57,12 +58,12 @@ class TestCalls:
     def test_a_connection_that_was_idle_for_long_is_not_used_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(rpc, "IDLE_LIMIT_S", 0.0)
         once = hadoop(lambda *_: pb.SetSafeModeResponseProto(result=True), calls=1)
-        with server(once) as port, connection(port) as one:
+        with serving(once) as port, connection(port) as one:
             assert [NameNode(one).in_safe_mode(), NameNode(one).in_safe_mode()] == [True, True]
 
     def test_after_a_lost_connection_the_next_call_connects_anew(self) -> None:
         once = hadoop(lambda *_: pb.SetSafeModeResponseProto(result=True), calls=1)
-        with server(once) as port, connection(port) as one:
+        with serving(once) as port, connection(port) as one:
             assert NameNode(one).in_safe_mode()
             with pytest.raises(Unreachable):
                 NameNode(one).in_safe_mode()
@@ -76,7 +77,7 @@ class TestCalls:
             files, cookie = pages[request.cookie if request.HasField("cookie") else None]
             return pb.ListCorruptFileBlocksResponseProto(corrupt=pb.CorruptFileBlocksProto(files=files, cookie=cookie))
 
-        with server(hadoop(respond)) as port, connection(port) as one:
+        with serving(hadoop(respond)) as port, connection(port) as one:
             assert list(NameNode(one).corrupt_files()) == ["/a", "/b", "/c"]
 
 
@@ -84,20 +85,20 @@ class TestErrors:
     def test_what_the_server_throws_has_its_class_and_the_first_line_of_its_text(self) -> None:
         thrown = error("java.io.IOException", "no room\n\tat org.example")
         expected = pytest.raises(RemoteError, match=r"^IOException: no room$")
-        with server(hadoop(lambda *_: thrown)) as port, expected as raised:
+        with serving(hadoop(lambda *_: thrown)) as port, expected as raised:
             ask(port)
         assert raised.value.exception == "java.io.IOException"
 
     def test_the_user_that_is_denied_is_named(self) -> None:
         denied = error("org.apache.hadoop.security.AccessControlException", "Superuser privilege is required")
-        with server(hadoop(lambda *_: denied)) as port, pytest.raises(NotAuthorised, match="user tester may not"):
+        with serving(hadoop(lambda *_: denied)) as port, pytest.raises(NotAuthorised, match="user tester may not"):
             ask(port)
 
     def test_a_server_that_wants_kerberos_is_refused_in_clear_words(self) -> None:
         text = "SIMPLE authentication is not enabled.  Available:[TOKEN, KERBEROS]"
         fatal = error("org.apache.hadoop.security.AccessControlException", text, fatal=True)
         refused = pytest.raises(NotAuthorised, match=r"demands \[TOKEN, KERBEROS\].*does not speak Kerberos")
-        with server(hadoop(lambda *_: fatal)) as port, refused as raised:
+        with serving(hadoop(lambda *_: fatal)) as port, refused as raised:
             ask(port)
         assert raised.value.code == "HDFS_KERBEROS"
 
@@ -110,7 +111,7 @@ class TestErrors:
             peer.sendall(frame(header, ipc.RpcSaslProto(state=ipc.RpcSaslProto.NEGOTIATE, auths=auths)))
             silent(peer)
 
-        with server(negotiate) as port, pytest.raises(NotAuthorised, match="does not speak Kerberos"):
+        with serving(negotiate) as port, pytest.raises(NotAuthorised, match="does not speak Kerberos"):
             ask(port)
 
 
@@ -124,7 +125,7 @@ class TestNotHadoop:
 
     def test_a_half_open_port_costs_no_more_than_the_deadline(self) -> None:
         started = time.monotonic()
-        with server(silent) as port, pytest.raises(Unreachable, match="no answer to getServiceStatus within 300 ms"):
+        with serving(silent) as port, pytest.raises(Unreachable, match="no answer to getServiceStatus within 300 ms"):
             ask(port, timeout_s=0.3)
         assert time.monotonic() - started < 2
 
@@ -135,7 +136,7 @@ class TestNotHadoop:
                 peer.sendall(b"x")
                 time.sleep(0.02)
 
-        with server(drip) as port, pytest.raises(Unreachable, match="within 300 ms"):
+        with serving(drip) as port, pytest.raises(Unreachable, match="within 300 ms"):
             ask(port, timeout_s=0.3)
 
     @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ class TestNotHadoop:
         ],
     )
     def test_other_protocols_and_garbage_are_told_apart(self, data: bytes, words: str) -> None:
-        with server(answers(data)) as port, pytest.raises(Unreachable, match=words):
+        with serving(answers(data)) as port, pytest.raises(Unreachable, match=words):
             ask(port)
 
     def test_a_tls_port(self, tmp_path: Path) -> None:
@@ -166,13 +167,13 @@ class TestNotHadoop:
             with context.wrap_socket(peer, server_side=True):
                 pass
 
-        with server(tls) as port, pytest.raises(Unreachable, match=r"TLS|closed the connection"):
+        with serving(tls) as port, pytest.raises(Unreachable, match=r"TLS|closed the connection"):
             ask(port)
 
     @settings(max_examples=60, deadline=None)
     @given(st.binary(min_size=4, max_size=60))
     def test_no_garbage_is_more_than_an_error_of_ours(self, data: bytes) -> None:
-        with server(answers(data)) as port, pytest.raises(BdopsError):
+        with serving(answers(data)) as port, pytest.raises(BdopsError):
             ask(port, timeout_s=0.5)
 
 
@@ -207,7 +208,7 @@ class TestHighAvailability:
 
     def test_calls_go_to_the_active_one(self) -> None:
         standby = self.respond(2, error(STANDBY, "not here"))
-        with server(standby) as first, server(self.respond(1, self.COUNTS)) as second:
+        with serving(standby) as first, serving(self.respond(1, self.COUNTS)) as second:
             service = Nameservice({"nn1": NameNode(connection(first)), "nn2": NameNode(connection(second))})
             assert service.on_active(lambda n: n.replicated_blocks()).low_redundancy == 7
             assert service.active() == "nn2"
@@ -223,7 +224,7 @@ class TestHighAvailability:
 
             return hadoop(answer)
 
-        with server(node("nn1")) as first, server(node("nn2")) as second:
+        with serving(node("nn1")) as first, serving(node("nn2")) as second:
             service = Nameservice({"nn1": NameNode(connection(first)), "nn2": NameNode(connection(second))})
             assert service.active() == "nn1"
             states.update(nn1=2, nn2=1)
@@ -231,11 +232,11 @@ class TestHighAvailability:
 
     def test_a_namenode_without_a_standby_is_the_active_one(self) -> None:
         alone = error("org.apache.hadoop.ha.ServiceFailedException", "HA for namenode is not enabled")
-        with server(hadoop(lambda *_: alone)) as port, connection(port) as one:
+        with serving(hadoop(lambda *_: alone)) as port, connection(port) as one:
             assert NameNode(one).service_status().state == "active"
 
     def test_without_an_active_one_it_says_what_each_said(self) -> None:
-        with server(self.respond(2, self.COUNTS)) as first, socket.create_server(("127.0.0.1", 0)) as gone:
+        with serving(self.respond(2, self.COUNTS)) as first, socket.create_server(("127.0.0.1", 0)) as gone:
             port = gone.getsockname()[1]
             gone.close()
             service = Nameservice({"nn1": NameNode(connection(first)), "nn2": NameNode(connection(port))})

@@ -17,7 +17,8 @@ def host(tmp_path: Path) -> LabHost:
 
 
 def as_supervisord_reads_it(folder: Path, one: LabHost, program: Program) -> object:
-    options = pytest.importorskip("supervisor.options")
+    from supervisor import options
+
     for path in (one.programs_folder, one.logs, one.runtime):
         path.mkdir(parents=True)
     (one.programs_folder / "x.conf").write_text(program_config(one, program))
