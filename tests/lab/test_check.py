@@ -28,7 +28,7 @@ def lab_does(bdops, lab):
 
 
 def test_a_healthy_lab_is_ok_in_every_check_and_hosts_are_checked_too(bdops, eventually) -> None:
-    eventually(lambda: bdops("check").returncode == 0, 90)
+    eventually(lambda: bdops("check").returncode == 0, 120)
     answer = bdops("check", "-o", "json").json
     assert answer["status"] == "ok"
     subjects = {r["subject"].split("/")[1] for r in answer["data"]["checks"]}
@@ -39,7 +39,7 @@ def test_a_healthy_lab_is_ok_in_every_check_and_hosts_are_checked_too(bdops, eve
 def test_forty_problems_of_one_broker_are_summed_up_as_that_broker(bdops, eventually, lab_does) -> None:
     lab_does("kill", "kafka/node4")
     try:
-        cause = eventually(lambda: bdops("kafka", "check", "-o", "json").json["data"]["common_cause"], 60)
+        cause = eventually(lambda: bdops("kafka", "check", "-o", "json").json["data"]["common_cause"], 120)
         assert cause["name"].endswith("/kafka/node4")
         assert cause["explains"] > 2
         done = bdops("check", "-o", "nagios")
@@ -104,10 +104,10 @@ def test_a_mute_silences_until_its_date_and_says_so(bdops, lab, lab_does, tmp_pa
     muted.write_text(text)
     lab_does("pause", "zk/node3")
     try:
-        eventually(lambda: bdops("zk", "check").returncode in (2, 3), 30)
+        eventually(lambda: bdops("zk", "check").returncode in (2, 3), 60)
         done = bdops("zk", "check", "-i", str(muted))
         assert done.returncode == 0, done.stdout
         assert "OPS-1" in done.stdout
     finally:
         lab_does("resume", "zk/node3")
-    eventually(lambda: bdops("zk", "check").returncode == 0, 60)
+    eventually(lambda: bdops("zk", "check").returncode == 0, 120)

@@ -42,7 +42,7 @@ def not_ok(bdops: Any, *more: str) -> set[str]:
 
 
 def test_a_loaded_cluster_is_ok_in_every_check(bdops, eventually) -> None:
-    eventually(lambda: not_ok(bdops) == set(), 60)
+    eventually(lambda: not_ok(bdops) == set(), 120)
 
 
 def test_two_data_dirs_are_in_use_on_every_node(lab) -> None:
@@ -70,7 +70,7 @@ def test_a_fault_is_shown_by_the_checks_it_names_and_by_none_after_healing(
     finally:
         healed = bdops("lab", "fault", fault.name, "--heal", "--name", lab.name)
     assert healed.returncode == 0, healed.stderr
-    eventually(lambda: not_ok(bdops) == set(), 60)
+    eventually(lambda: not_ok(bdops) == set(), 120)
 
 
 def test_why_answers_the_same_from_a_saved_state_without_the_cluster(bdops, lab, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_killed_node_is_named_and_blamed_for_its_shards(bdops, lab, eventually
     name = f"{lab.name}/es/node3"
     bdops("lab", "kill", "es/node3", "--name", lab.name)
     try:
-        eventually(lambda: "ES_UNASSIGNED_SHARDS" in not_ok(bdops), 60)
+        eventually(lambda: "ES_UNASSIGNED_SHARDS" in not_ok(bdops), 120)
         found = checks(bdops)
         assert [o["object"] for o in found["ES_NODES"]["objects"]] == [name]
         assert found["ES_NODES"]["severity"] == "critical"

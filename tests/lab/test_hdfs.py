@@ -190,7 +190,7 @@ def test_a_fault_is_shown_by_the_checks_it_names_and_by_none_after_healing(
     finally:
         healed = bdops("lab", "fault", fault.name, "--heal", "--name", lab.name)
     assert healed.returncode == 0, healed.stderr
-    eventually(lambda: set(severities(bdops).values()) == {"ok"}, 60)
+    eventually(lambda: set(severities(bdops).values()) == {"ok"}, 120)
 
 
 def test_a_file_without_a_good_copy_is_named(bdops, lab) -> None:

@@ -248,7 +248,7 @@ class TestChecks:
     def test_a_killed_service_is_found_through_its_manager(self, bdops, lab, eventually) -> None:
         bdops("lab", "kill", "zk/node2", "--name", lab.name)
         try:
-            detail = eventually(lambda: self.service(bdops, "zk/node2"), 60)
+            detail = eventually(lambda: self.service(bdops, "zk/node2"), 120)
         finally:
             assert bdops("lab", "start", "zk/node2", "--name", lab.name).returncode == 0
         assert "EXITED" in detail
@@ -256,7 +256,7 @@ class TestChecks:
     def test_a_paused_service_runs_for_its_manager_and_does_not_serve(self, bdops, lab, eventually) -> None:
         bdops("lab", "pause", "zk/node3", "--name", lab.name)
         try:
-            detail = eventually(lambda: self.service(bdops, "zk/node3"), 60)
+            detail = eventually(lambda: self.service(bdops, "zk/node3"), 120)
         finally:
             assert bdops("lab", "resume", "zk/node3", "--name", lab.name).returncode == 0
         assert "RUNNING" in detail
@@ -271,7 +271,7 @@ class TestChecks:
         assert known in text
         inventory.write_text(text.replace(known, str(tmp_path / "nobody")))
         # After an election the followers need a moment.
-        eventually(lambda: bdops("zk", "check").returncode == 0, 60)
+        eventually(lambda: bdops("zk", "check").returncode == 0, 120)
         done = bdops("check", "--timeout", "10s", "-o", "json", BDOPS_INVENTORY=str(inventory))
         found = {r["code"]: r for r in done.json["data"]["checks"]}
         assert found["HOST_REACHABLE"]["severity"] == "unknown"

@@ -41,7 +41,7 @@ def test_a_fault_is_shown_by_the_checks_it_names_and_by_none_after_healing(
     finally:
         healed = bdops("lab", "fault", fault.name, "--heal", "--name", lab.name)
     assert healed.returncode == 0, healed.stderr
-    eventually(lambda: set(severities(bdops).values()) == {"ok"}, 30)
+    eventually(lambda: set(severities(bdops).values()) == {"ok"}, 60)
 
 
 def test_a_paused_server_is_named_as_down(bdops, lab, eventually) -> None:
@@ -53,4 +53,4 @@ def test_a_paused_server_is_named_as_down(bdops, lab, eventually) -> None:
         assert [f["object"] for f in down["objects"]] == ["node2"]
     finally:
         bdops("lab", "resume", "zk/node2", "--name", lab.name)
-    eventually(lambda: set(severities(bdops).values()) == {"ok"}, 30)
+    eventually(lambda: set(severities(bdops).values()) == {"ok"}, 60)
