@@ -189,17 +189,20 @@ def member(lab: Lab, group: str, topic: str) -> Iterator[Any]:
     from kafka import KafkaConsumer
 
     consumer = KafkaConsumer(
-        topic,
-        bootstrap_servers=kafka_client.bootstrap(lab),
-        group_id=group,
-        enable_auto_commit=False,
-        # The broker that is asked first may not have heard of a new topic yet.
-        metadata_max_age_ms=500,
+        bootstrap_servers=kafka_client.bootstrap(lab), group_id=group, enable_auto_commit=False, metadata_max_age_ms=500
     )
     try:
         deadline = time.monotonic() + 90
+        # A member that joins through a broker which has not heard of a new topic yet is given none of it, and is not
+        # asked again: it joins anew until it has it.
         while not consumer.assignment() and time.monotonic() < deadline:
-            consumer.poll(timeout_ms=200)
+            if consumer.partitions_for_topic(topic):
+                consumer.subscribe([topic])
+                attempt = time.monotonic() + 10
+                while not consumer.assignment() and time.monotonic() < attempt:
+                    consumer.poll(timeout_ms=200)
+                if not consumer.assignment():
+                    consumer.unsubscribe()
         assert consumer.assignment(), "the consumer got no partition"
         yield consumer
     finally:
