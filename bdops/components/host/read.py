@@ -69,8 +69,7 @@ def data_dirs(cluster: Cluster, host: Host) -> tuple[str, ...]:
 
 
 def services_on(cluster: Cluster, host: Host) -> Mapping[str, Service]:
-    """The services of the instances on the host, by instance; those that the inventory tells no service of are left "
-    "out."""
+    """The services of the instances on the host, by instance; without those that the inventory names no service for."""
     return {
         i.name: i.service
         for d in cluster.deployments

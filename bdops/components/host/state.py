@@ -63,7 +63,6 @@ class ObservedHost:
     """One host. `error` says why it could not be asked, `error_code` is the stable code of that.
 
     clock_offset_s: the host's clock less this machine's, give or take `clock_error_s` (half the round trip).
-    services_error: why the service managers' answers are incomplete.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = FORBID
