@@ -65,6 +65,75 @@ def stop_argv(service: Service) -> tuple[str, ...]:
     return _act(service, "stop", service.stop)
 
 
+def restart_argv(service: Service) -> tuple[str, ...]:
+    """The command that stops the service, if it runs, and starts it again."""
+    if service.manager != "commands":
+        return _act(service, "restart", ())
+    stop, start = stop_argv(service), start_argv(service)
+    return ("sh", "-c", _STOP_THEN_START, "sh", str(len(stop)), *stop, *start)
+
+
+# $1 of the words are the first command, the rest is the second. A function has positional parameters of its own.
+_STOP_THEN_START = """\
+first() {
+  n=$1; shift; others=$(($# - n))
+  while [ "$n" -gt 0 ]; do word=$1; shift; set -- "$@" "$word"; n=$((n - 1)); done
+  shift "$others"; "$@"
+}
+first "$@" || exit
+shift $(($1 + 1))
+exec "$@"
+"""
+
+
+# A garbage collector's log is always the newest, and tells nothing of why a server does not come up.
+_NEWEST_LOG = """
+cd -- "$1" && log=$(ls -t | grep -E '[.](log|out)$' | grep -v '^gc' | head -n 1) && tail -n "$2" -- "$log"
+"""
+
+
+def pid_argv(service: Service) -> tuple[str, ...]:
+    """The command that prints the main process's id, where the status does not tell it; empty when there is none."""
+    if service.manager == "supervisord":
+        return _sudo(service, (*_supervisorctl(service), "pid", service.unit or ""))
+    if service.manager == "commands" and service.pid:
+        return _sudo(service, service.pid)
+    return ()
+
+
+def log_argv(service: Service, lines: int) -> tuple[str, ...]:
+    """The command that prints the end of the service's log, at least so many lines where there are as many."""
+    if service.manager == "supervisord":
+        return _sudo(service, (*_supervisorctl(service), "tail", f"-{200 * lines}", service.unit or ""))
+    if service.manager == "systemd":
+        return _sudo(service, ("journalctl", "--no-pager", "-o", "cat", "-n", str(lines), "-u", service.unit or ""))
+    return ("echo", "plain commands have no log that bdops knows of")
+
+
+def newest_log_argv(service: Service, folder: str, lines: int) -> tuple[str, ...]:
+    """The command that prints the end of the newest log in a folder, for when the manager's own cannot be had."""
+    return _sudo(service, ("sh", "-c", _NEWEST_LOG, "sh", folder, str(lines)))
+
+
+def file_argv(service: Service, path: str) -> tuple[str, ...]:
+    """The command that prints one of the service's files."""
+    return _sudo(service, ("cat", "--", path))
+
+
+def stack_argv(service: Service, pid: int) -> tuple[str, ...]:
+    """The command that prints the stacks of a JVM's threads, by the jstack beside its own java, as its own user."""
+    return _sudo(service, ("sh", "-c", _STACKS, "sh", str(pid)))
+
+
+# A JVM lets only its own user (or root, where that is allowed) look at it.
+_STACKS = """\
+jstack=$(dirname -- "$(readlink "/proc/$1/exe")")/jstack
+user=$(stat -c %U "/proc/$1") || exit
+[ "$user" = "$(id -un)" ] && exec "$jstack" -l "$1"
+exec sudo -n -u "$user" -- "$jstack" -l "$1"
+"""
+
+
 def _act(service: Service, verb: str, command: tuple[str, ...]) -> tuple[str, ...]:
     if service.manager == "supervisord":
         return _sudo(service, (*_supervisorctl(service), verb, service.unit or ""))

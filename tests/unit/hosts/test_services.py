@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import pytest
 
 from bdops.core.model import Service
-from bdops.hosts.services import start_argv, status_questions, statuses, stop_argv
+from bdops.hosts.services import pid_argv, restart_argv, start_argv, status_questions, statuses, stop_argv
 
 SUPERVISED = Service(manager="supervisord", unit="kafka", config="/etc/s.conf")
 UNIT = Service(manager="systemd", unit="kafka")
@@ -47,6 +50,48 @@ def test_start_and_stop_go_through_the_manager() -> None:
     assert stop_argv(UNIT) == ("systemctl", "stop", "--", "kafka")
     assert start_argv(OWN) == ("run", "it")
     assert stop_argv(OWN) == ("end", "it")
+
+
+def test_a_restart_goes_through_the_manager() -> None:
+    assert restart_argv(SUPERVISED) == ("supervisorctl", "-c", "/etc/s.conf", "restart", "kafka")
+    assert restart_argv(UNIT) == ("systemctl", "restart", "--", "kafka")
+
+
+SHELLS = [
+    [shell, *applet] for shell, *applet in (["dash"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(shell)
+]
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda s: s[0])
+def test_a_restart_by_plain_commands_is_the_stop_and_then_the_start_word_by_word(shell: list[str]) -> None:
+    words = ("a b", "", "$HOME", "'", "*")
+    own = Service(manager="commands", stop=("printf", "[%s]", *words), start=("printf", "<%s>", "x y", *words))
+    _, *argv = restart_argv(own)
+    done = subprocess.run([*shell, *argv], capture_output=True, text=True, timeout=30)
+    assert done.stdout == "".join(f"[{w}]" for w in words) + "<x y>" + "".join(f"<{w}>" for w in words)
+
+
+@pytest.mark.parametrize(("stop", "start"), [("false", "true"), ("true", "false")])
+def test_a_restart_by_plain_commands_fails_with_either(stop: str, start: str) -> None:
+    done = subprocess.run(restart_argv(Service(manager="commands", stop=(stop,), start=(start,))), timeout=30)
+    assert done.returncode == 1
+
+
+def test_what_was_not_stopped_is_not_started() -> None:
+    own = Service(manager="commands", stop=("sh", "-c", "exit 5"), start=("echo", "started"))
+    done = subprocess.run(restart_argv(own), capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (5, "")
+
+
+def test_sudo_is_before_both_commands_of_a_restart() -> None:
+    own = Service(manager="commands", stop=("end",), start=("run",), sudo=True)
+    assert restart_argv(own)[3:] == ("sh", "4", "sudo", "-n", "--", "end", "sudo", "-n", "--", "run")
+
+
+def test_the_main_process_is_asked_for_where_the_status_does_not_tell_it() -> None:
+    assert pid_argv(SUPERVISED) == ("supervisorctl", "-c", "/etc/s.conf", "pid", "kafka")
+    assert pid_argv(Service(manager="commands", pid=("cat", "/run/it.pid"))) == ("cat", "/run/it.pid")
+    assert pid_argv(UNIT) == pid_argv(OWN) == ()
 
 
 @pytest.mark.parametrize(
