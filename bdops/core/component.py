@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from bdops.core.actor import Actor
 from bdops.core.checks import Check, State
+from bdops.core.gate import GateFacts
 from bdops.core.model import Deployment
 
 StateT = TypeVar("StateT", bound=State)
@@ -57,6 +59,9 @@ class Component(Generic[StateT]):
     """A component's reader, state and checks.
 
     `serving` answers, for each instance by name, whether it serves on its own API; None where that is unknown.
+    `gate` gives what may go down in a state, `gate_rules` are the rules that it can name, each with its meaning,
+    `gate_readings` the readings that it needs. `actor` makes the deployment's side of a job, of
+    it and of the connections to its hosts (hosts.ssh.SshPool); hosts have none of these.
     """
 
     name: str
@@ -65,3 +70,7 @@ class Component(Generic[StateT]):
     checks: tuple[Check[Any], ...]
     read_state: ReadState[StateT]
     serving: Callable[[StateT], Mapping[str, bool | None]]
+    gate: Callable[[StateT], GateFacts] | None = None
+    gate_rules: Mapping[str, str] = field(default_factory=dict)
+    gate_readings: frozenset[str] = frozenset()
+    actor: Callable[[Deployment, Any], Actor[Any]] | None = None

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+WORK_DIR = "/var/tmp/bdops"
+"""Where bdops keeps what it must on a host. Not /tmp, which a reboot empties: an act outlives one."""
+
 
 @dataclass(frozen=True, slots=True)
 class SecretRef:
@@ -38,7 +41,10 @@ class SecretRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ssh:
-    """How a host is reached. `jump` is a `user@host:port`, or the name of another host of the cluster."""
+    """How a host is reached. `jump` is a `user@host:port`, or the name of another host of the cluster.
+
+    `config` is an ssh_config file, for what the inventory itself does not say; by default none is read.
+    """
 
     user: str | None = None
     port: int = 22
@@ -48,6 +54,7 @@ class Ssh:
     known_hosts: str = "~/.ssh/known_hosts"
     agent: bool = True
     connect_timeout_s: float = 5.0
+    config: str | None = None
 
 
 ServiceManagerName = Literal["systemd", "supervisord", "commands"]
@@ -58,7 +65,9 @@ class Service:
     """The service manager's handle of one instance.
 
     `unit` is a systemd unit or a supervisord program. `config` is supervisord's configuration file on the
-    host. For plain commands each of `start`, `stop` and `status` is an argv; `status` exits 0 when running.
+    host. For plain commands each of `start`, `stop`, `status` and `pid` is an argv; `status` exits 0 when running,
+    `pid` prints the main process's id (without it nobody can tell a restarted process from the old one). `files`
+    are those on the host whose change makes a running process stale: configurations, jars.
     """
 
     manager: ServiceManagerName = "systemd"
@@ -68,18 +77,24 @@ class Service:
     start: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
     status: tuple[str, ...] = ()
+    pid: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     sudo: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """A machine. `address` is what clients and ssh connect to; `rack` and `update_domain` are failure domains."""
+    """A machine. `address` is what clients and ssh connect to; `rack` and `update_domain` are failure domains.
+
+    `work_dir` is where bdops keeps its detached acts and its lease on that host; it is made when it is needed.
+    """
 
     name: str
     address: str
     rack: str | None = None
     update_domain: str | None = None
     ssh: Ssh = Ssh()
+    work_dir: str = WORK_DIR
     vars: Mapping[str, Any] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Status = Literal["ok", "warning", "critical", "unknown", "failed", "refused", "paused"]
-Unit = Literal["", "bytes", "s", "ms", "%", "bool", "time"]
+Unit = Literal["", "bytes", "s", "ms", "%", "bool", "time", "bar"]
+"""How a cell is shown to people; `bar` is a fraction from 0 to 1 as a bar."""
 
 
 @dataclass(frozen=True, slots=True)

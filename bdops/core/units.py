@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _SIZES = {
     "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "pb": 10**15,
@@ -18,6 +19,11 @@ def parse_size(text: str) -> int:
     if not match or match[2].lower() not in _SIZES:
         raise ValueError(f"{text!r} is not a size: expected a number with B, kB, MB, GB, TB or KiB, MiB, GiB, TiB")
     return int(float(match[1]) * _SIZES[match[2].lower()])
+
+
+def parse_rate(text: str) -> int:
+    """Bytes a second of `80MB/s`, or `80MB`. Raises ValueError with the accepted forms."""
+    return parse_size(text.strip().removesuffix("/s"))
 
 
 def parse_duration(text: str) -> float:
@@ -58,6 +64,13 @@ def format_duration(seconds: float) -> str:
             rest = whole % size // small_size
             return f"{whole // size} {unit}" + (f" {rest} {small}" if rest else "")
     return f"{whole} s"
+
+
+def listed(names: Iterable[str], limit: int = 6) -> str:
+    """`a, b, c and 4 more`."""
+    every = list(names)
+    more = len(every) - limit
+    return ", ".join(every[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
 def plural(count: int, noun: str, plural_noun: str | None = None) -> str:

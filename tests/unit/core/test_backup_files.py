@@ -1,0 +1,257 @@
+"""A folder of backups: nothing half written counts, what is damaged or gone is seen, others' files are left alone."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bdops.components.backup_files import FILE, SHA256, BackupFolder, checked_name
+from bdops.core.backups import CREATE, DELETE, BackupRecord
+from bdops.core.plan import Step
+from bdops.errors import BdopsError, ConfigError, OperationFailed, Unreachable, UsageError
+
+AT = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
+
+
+def folder(path: Path, cluster: str = "prod") -> BackupFolder:
+    return BackupFolder(path / "backups", "kafka", cluster)
+
+
+def made(where: BackupFolder, name: str = "one", data: bytes = b"some bytes", **more: object) -> BackupRecord:
+    size, digest = where.write_file(f"{name}.metadata", [data[:4], data[4:]])
+    record = BackupRecord(
+        id=name,
+        destination=str(where.folder),
+        what=("a", "b"),
+        taken_at=AT,
+        status="complete",
+        size_bytes=size,
+        state={FILE: f"{name}.metadata", SHA256: digest},
+        **more,  # type: ignore[arg-type]
+    )
+    where.write(record)
+    return record
+
+
+def step(**more: object) -> Step:
+    return Step(id="1", component="kafka", name="one", acts=(CREATE,), args={"id": "one", "by": "ops", **more})
+
+
+def test_what_is_written_is_read_again_by_another_machine(tmp_path: Path) -> None:
+    record = made(folder(tmp_path), hold="audit", proved_at=AT, proof="how", by="ops", reason="nightly", duration_s=1.5)
+    assert folder(tmp_path).records() == (record,)
+    folder(tmp_path).verify(record)
+
+
+def test_others_files_are_not_seen(tmp_path: Path) -> None:
+    made(folder(tmp_path))
+    made(folder(tmp_path, "test"), "two")
+    (tmp_path / "backups" / "package.json").write_text("{")
+    (tmp_path / "backups" / "list.json").write_text("[1]")
+    assert [r.id for r in folder(tmp_path).records()] == ["one"]
+
+
+def test_no_folder_has_no_backups_and_a_closed_one_is_named(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    assert where.records() == ()
+    where.folder.write_text("a file")
+    with pytest.raises(BdopsError) as raised:
+        where.records()
+    assert raised.value.code == "DESTINATION_UNREADABLE"
+
+
+def test_a_file_that_is_gone_or_shorter_does_not_count(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    record = made(where)
+    file = where.file_of(record)
+    file.write_bytes(b"some")
+    assert not where.records()[0].good
+    file.unlink()
+    found = where.records()[0]
+    assert not found.good
+    assert "gone" in str(found.error)
+    assert not where.created("one").done
+
+
+def test_a_bit_that_flipped_is_found_by_the_digest(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    record = made(where)
+    where.file_of(record).write_bytes(b"some bytez")
+    assert where.records()[0].good, "its length alone tells nothing"
+    with pytest.raises(OperationFailed) as raised:
+        where.verify(record)
+    assert raised.value.code == "BACKUP_DAMAGED"
+
+
+def test_a_damaged_record_is_a_failed_backup(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    made(where)
+    (where.folder / "one.json").write_text('{"bdops_backup": 1, "compo')
+    (found,) = where.records()
+    assert (found.id, found.status) == ("one", "failed")
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+
+    def chunks() -> object:
+        yield b"half"
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OperationFailed) as raised:
+        where.write_file("one.metadata", chunks())  # type: ignore[arg-type]
+    assert raised.value.code == "DESTINATION_FULL"
+    assert list(where.folder.iterdir()) == []
+
+
+def test_files_are_the_owners_alone(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    made(where)
+    for file in where.folder.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_marks_are_noted_and_seen(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    made(where)
+    hold, proof = {"kind": "hold", "reason": "audit"}, {"kind": "proved", "at": AT.isoformat(), "how": "restored"}
+    for mark in (hold, proof):
+        assert not where.marked("one", mark).done
+        where.mark("one", mark)
+        assert where.marked("one", mark).done
+    (found,) = where.records()
+    assert (found.hold, found.proved_at, found.proof) == ("audit", AT, "restored")
+    where.mark("one", {"kind": "hold"})
+    assert where.marked("one", {"kind": "hold"}).done
+    assert where.records()[0].proved_at == AT
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "code"),
+    [
+        ({"hold": "audit"}, "SNAPSHOT_HELD"),
+        ({"taken_at": AT + timedelta(hours=1)}, "SNAPSHOT_CHANGED"),
+        ({}, "SNAPSHOT_LAST"),
+    ],
+)
+def test_what_must_stay_since_the_plan_was_made_is_not_deleted(
+    meanwhile: dict[str, Any], code: str, tmp_path: Path
+) -> None:
+    where = folder(tmp_path)
+    made(where)
+    planned = where.records()[0]
+    if meanwhile:
+        made(where, "other")
+        where.write(replace(planned, **meanwhile))
+    going = step(taken_at=planned.taken_at.isoformat())
+    with pytest.raises(OperationFailed) as raised:
+        where.perform(going, DELETE)
+    assert raised.value.code == code
+    assert where.find("one") is not None
+    made(where, "another")
+    where.write(planned)
+    where.perform(going, DELETE)
+    assert where.find("one") is None
+
+
+def test_a_removal_that_was_cut_off_is_finished_and_spares_the_others(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    made(where)
+    made(where, "one-more")
+    (where.folder / "one.json").unlink()
+    assert where.strays() == ("one.metadata",)
+    assert not where.removed("one").done
+    where.remove("one")
+    assert where.removed("one").done
+    assert [r.id for r in where.records()] == ["one-more"]
+
+
+def test_what_is_unfinished_is_discarded_and_what_is_whole_stays(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    made(where)
+    (where.folder / ".one.metadata.partial").write_bytes(b"ha")
+    where.write_file("two.metadata", [b"whole, without a record"])
+    where.discard_unfinished("one")
+    where.discard_unfinished("two")
+    assert sorted(p.name for p in where.folder.iterdir()) == ["one.json", "one.metadata"]
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "../x", "-x", "a b", "x" * 300])
+def test_names_are_fit_for_files(name: str) -> None:
+    with pytest.raises(UsageError):
+        checked_name(name)
+
+
+@pytest.mark.parametrize("component", ["kafka", "zk"])
+def test_what_is_anothers_is_never_written_over_nor_discarded(component: str, tmp_path: Path) -> None:
+    """Two clusters, or two components of one, in one folder, and a backup of the same name."""
+    theirs = folder(tmp_path)
+    made(theirs)
+    mine = BackupFolder(theirs.folder, component, "test" if component == "kafka" else "prod")
+    before = {p.name: p.read_bytes() for p in theirs.folder.iterdir()}
+    for write in (lambda: mine.write_file("one.metadata", [b"mine"]), lambda: made(mine)):
+        with pytest.raises(OperationFailed) as raised:
+            write()
+        assert raised.value.code == "NAME_TAKEN"
+    with pytest.raises(OperationFailed):
+        mine.create(step(), lambda asked: made(mine))
+    mine.abandon(step())
+    assert {p.name: p.read_bytes() for p in theirs.folder.iterdir()} == before
+
+
+def test_files_of_others_with_the_same_name_stay(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    made(where)
+    others = ("one.tar.gz", "one.zksnap", ".one.zksnap.partial", "odd.zksnap")
+    for name in others:
+        (where.folder / name).write_bytes(b"theirs")
+    (where.folder / "odd.json").write_bytes(b"damaged")
+    assert [r.id for r in where.records()] == ["one"], "the damaged record is of a snapshot of ZooKeeper"
+    where.discard_unfinished("one")
+    where.remove("one")
+    where.remove("odd")
+    assert {p.name for p in where.folder.iterdir()} == {*others, "odd.json"}
+
+
+def test_a_file_that_cannot_be_read_now_is_not_damaged(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    record = made(where)
+    where.file_of(record).unlink()
+    with pytest.raises(OperationFailed, match="gone"):
+        where.verify(record)
+    where.file_of(record).mkdir()
+    with pytest.raises(ConfigError) as raised:
+        where.verify(record)
+    assert raised.value.code == "DESTINATION_UNREADABLE"
+
+
+def test_damage_is_noted_and_what_was_noted_meanwhile_stays(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    record = made(where)
+    where.mark("one", {"kind": "hold", "reason": "audit"})
+    where.note_damage(record.id, "a bit flipped")
+    (found,) = where.records()
+    assert (found.good, found.error, found.hold) == (False, "a bit flipped", "audit")
+    where.note_damage("two", "it is gone by now")
+    assert len(where.records()) == 1
+
+
+def test_that_there_was_to_be_one_is_noted_and_a_resume_makes_it(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+
+    def fails(asked: BackupRecord) -> BackupRecord:
+        raise Unreachable("no server serves")
+
+    with pytest.raises(Unreachable):
+        where.create(step(), fails)
+    (found,) = where.records()
+    assert (found.status, found.error, found.by) == ("failed", "no server serves", "ops")
+    assert not where.progress(step(), CREATE).done
+    made_now = where.create(step(), lambda asked: made(where, by=asked.by))
+    assert where.progress(step(), CREATE).done
+    assert where.existing("one") == made_now
