@@ -1,0 +1,1 @@
+"""Carrying plans out: executor, journal, ledger, lease, resume."""
