@@ -35,8 +35,6 @@ def load_state(path: Path, types: dict[str, type]) -> Any:
 
     Raises ConfigError naming the file, the path in it, and what was expected there.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     try:
         text = path.read_bytes()
     except OSError as e:
@@ -45,6 +43,13 @@ def load_state(path: Path, types: dict[str, type]) -> Any:
         head = json.loads(text)
     except ValueError as e:
         raise ConfigError(f"the state file is not JSON: {e}", where=str(path), code="STATE_INVALID") from None
+    return parse_state(head, path, types)
+
+
+def parse_state(head: Any, path: Path, types: dict[str, type]) -> Any:
+    """The state in a file's parsed JSON. Raises like `load_state`; `path` is named in the errors."""
+    from pydantic import TypeAdapter, ValidationError
+
     name = head.get("component") if isinstance(head, dict) else None
     if not isinstance(name, str) or name not in types:
         raise ConfigError(

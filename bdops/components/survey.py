@@ -58,7 +58,18 @@ def survey(subjects: Sequence[Subject], *, timeout_s: float, now: datetime) -> S
 def judge_state(component: Component[Any], state: Any, *, now: datetime | None = None) -> Survey:
     """Run a component's checks on one state, with their defaults: what `--state FILE` answers."""
     results = run_checks(component.checks, state, component=component.name)
-    return conclude(results, {}, now or state.taken_at)
+    return conclude(results, places_in(state), now or state.taken_at)
+
+
+def places_in(state: Any) -> dict[str, Place]:
+    """Host and rack of the instances that a component's state expects."""
+    return {
+        getattr(e, "instance", e.name): Place(
+            f"{state.cluster}/{e.host}", f"{state.cluster}/rack:{e.rack}" if getattr(e, "rack", None) else None
+        )
+        for e in state.expected or ()
+        if hasattr(e, "host")
+    }
 
 
 def places(subjects: Iterable[Subject]) -> dict[str, Place]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -21,6 +21,12 @@ from bdops.components.es.settings import Settings
 from bdops.core.model import Instance
 from bdops.core.units import format_duration
 from bdops.errors import BdopsError, ConfigError, NotAuthorised, OperationFailed, StateUnknown, Unreachable
+
+CONNECTION_REFUSED = "CONNECTION_REFUSED"
+"""The error code of a server that is known not to run, as against one that is silent."""
+
+NAMES_CHARS = 2000
+"""Elasticsearch refuses request lines of more than 4 kB (`http.max_initial_line_length`)."""
 
 Params = Mapping[str, str | int]
 
@@ -79,6 +85,10 @@ class Node:
     def delete(self, path: str, params: Params | None = None, *, timeout_s: float) -> Any:
         """DELETE; what is not there is deleted already."""
         return self._change("DELETE", path, None, params, timeout_s, accept=(404,))
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._node.close()
 
     def request(
         self, method: str, path: str, params: Params | None = None, body: Any = None, *, timeout_s: float
@@ -141,7 +151,10 @@ class Node:
             return Unreachable(f"the TLS handshake failed: {text}", where=self.where)
         if "refused" in text:
             return Unreachable(
-                "connection refused", where=self.where, hint="is the node running, and is this its port?"
+                "connection refused",
+                where=self.where,
+                hint="is the node running, and is this its port?",
+                code=CONNECTION_REFUSED,
             )
         if any(sign in text for sign in ("BadStatusLine", "LineTooLong", "IncompleteRead", "InvalidChunkLength")):
             return _not_elasticsearch(self.where, "something that is not HTTP")
@@ -187,6 +200,17 @@ def escape(name: str) -> str:
     return quote(name, safe="")
 
 
+def name_lists(names: Iterable[str]) -> list[str]:
+    """Escaped names, separated by commas, in as many lists as it takes for each to fit into a request line."""
+    lists: list[str] = []
+    for name in sorted(map(escape, names)):
+        if lists and len(lists[-1]) + len(name) < NAMES_CHARS:
+            lists[-1] += f",{name}"
+        else:
+            lists.append(name)
+    return lists
+
+
 def _node_config(address: str, settings: Settings) -> elastic_transport.NodeConfig:
     tls: dict[str, Any] = {}
     if settings.scheme == "https":
@@ -215,10 +239,14 @@ def _authorization(settings: Settings) -> dict[str, str]:
 
 
 def _reason(answer: Answer) -> str:
-    """Elasticsearch's own words for an error, or the status when it has none."""
+    """Elasticsearch's own words for an error with those for its first cause, or the status when it has none."""
     error = answer.body.get("error") if isinstance(answer.body, dict) else None
     if isinstance(error, dict):
-        return f"{error.get('reason') or error.get('type')} (HTTP {answer.status})"
+        text, cause = error.get("reason") or error.get("type"), error
+        while isinstance(cause.get("caused_by"), dict):
+            cause = cause["caused_by"]
+        why = cause.get("reason")
+        return f"{text}{f': {why}' if why and why not in str(text) else ''} (HTTP {answer.status})"
     return f"{error} (HTTP {answer.status})" if error else f"HTTP {answer.status}"
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bdops.components.es.checks import CHECKS
+from bdops.components.es.gates import NEEDED, RULES, gate_facts
 from bdops.components.es.state import EsState
+from bdops.core.actor import Actor
 from bdops.core.component import Component
 from bdops.core.model import Deployment
 
@@ -33,6 +35,12 @@ def serving(state: EsState) -> Mapping[str, bool | None]:
     return answers
 
 
+def _actor(deployment: Deployment, pool: object) -> Actor[EsState]:
+    from bdops.components.es.actor import EsActor
+
+    return EsActor(deployment)
+
+
 COMPONENT: Component[EsState] = Component(
     name="es",
     title="Elasticsearch",
@@ -40,4 +48,8 @@ COMPONENT: Component[EsState] = Component(
     checks=CHECKS,
     read_state=_read_state,
     serving=serving,
+    gate=gate_facts,
+    gate_rules=RULES,
+    gate_readings=frozenset(NEEDED) - {"expected"},
+    actor=_actor,
 )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from bdops.components.es.snapshot.parse import is_mark
 from bdops.components.es.state import (
     ClusterSettings,
     Coordination,
@@ -19,6 +20,7 @@ from bdops.components.es.state import (
     Member,
     PendingTask,
     PendingTasks,
+    RunningSnapshot,
     Server,
     Shard,
     ShardSize,
@@ -37,6 +39,8 @@ DEFAULTS_NEEDED = (
 )
 """The default settings that checks read."""
 
+_STILL_WRITING = ("INIT", "WAITING", "QUEUED", "PAUSED_FOR_NODE_REMOVAL", "ABORTED")
+
 OLDEST_TASKS_KEPT = 20
 DETAILS_KEPT = 300
 EXPLANATION_KEPT = 600
@@ -52,13 +56,15 @@ class ClusterState(NamedTuple):
     indices: tuple[Index, ...]
     cluster_blocks: tuple[str, ...]
     coordination: Coordination
+    running_snapshots: tuple[RunningSnapshot, ...]
 
 
 def cluster_state(body: Json) -> ClusterState:
-    """From `_cluster/state/master_node,nodes,metadata,routing_table,blocks` with flat settings."""
+    """From `_cluster/state/master_node,nodes,metadata,routing_table,blocks,customs` with flat settings."""
     names = {node_id: node["name"] for node_id, node in body["nodes"].items()}
     master_id = body.get("master_node")
     coordination = body["metadata"]["cluster_coordination"]
+    shards = tuple(_shards(body.get("routing_table", {}).get("indices", {}), names))
     return ClusterState(
         cluster_uuid=body["cluster_uuid"],
         master=names.get(master_id, "") if master_id else "",
@@ -66,6 +72,7 @@ def cluster_state(body: Json) -> ClusterState:
             Member(
                 name=node["name"],
                 id=node_id,
+                ephemeral_id=node.get("ephemeral_id"),
                 address=node.get("transport_address"),
                 roles=tuple(node.get("roles", ())),
                 attributes={k: v for k, v in node.get("attributes", {}).items() if not k.startswith(("xpack.", "ml."))},
@@ -73,7 +80,7 @@ def cluster_state(body: Json) -> ClusterState:
             )
             for node_id, node in sorted(body["nodes"].items(), key=lambda item: item[1]["name"])
         ),
-        shards=tuple(_shards(body.get("routing_table", {}).get("indices", {}), names)),
+        shards=shards,
         indices=tuple(_indices(body["metadata"].get("indices", {}), body.get("blocks", {}).get("indices", {}))),
         cluster_blocks=tuple(b["description"] for b in body.get("blocks", {}).get("global", {}).values()),
         coordination=Coordination(
@@ -81,7 +88,31 @@ def cluster_state(body: Json) -> ClusterState:
             exclusions=tuple(e["node_name"] for e in coordination.get("voting_config_exclusions", ())),
             term=coordination.get("term"),
         ),
+        running_snapshots=tuple(_running_snapshots(body.get("snapshots", {}).get("snapshots", ()), names, shards)),
     )
+
+
+def _running_snapshots(
+    entries: Iterable[Json], names: Mapping[str, str], shards: Iterable[Shard]
+) -> Iterator[RunningSnapshot]:
+    """Of the cluster state's SnapshotsInProgress. A queued shard has no node yet: its primary's will write it."""
+    primaries: dict[str, str] = {}
+    for entry in entries:
+        writing: dict[str, list[str]] = {}
+        for status in entry["shards"]:
+            if status["state"] not in _STILL_WRITING:
+                continue
+            shard = f"{status['index']['index_name']}[{status['shard']}]"
+            primaries = primaries or {f"{s.index}[{s.shard}]": s.node for s in shards if s.primary and s.node}
+            node = status.get("node")
+            holder = names.get(node, node) if node else primaries.get(shard)
+            if holder:
+                writing.setdefault(holder, []).append(shard)
+        yield RunningSnapshot(
+            repository=entry["repository"],
+            name=entry["snapshot"],
+            writing={node: tuple(found) for node, found in writing.items()},
+        )
 
 
 def _shards(indices: Json, names: Mapping[str, str]) -> Iterator[Shard]:
@@ -121,6 +152,8 @@ def _indices(metadata: Json, blocks: Json) -> Iterator[Index]:
             shards=int(settings.get("index.number_of_shards", 1)),
             replicas=int(settings.get("index.number_of_replicas", 1)),
             open=metadata[name].get("state", "open") == "open",
+            active_for_writes=str(settings.get("index.write.wait_for_active_shards", "1")),
+            from_snapshot=settings.get("index.store.type") == "snapshot",
             blocks=tuple(
                 sorted(k for k, v in settings.items() if k.startswith("index.blocks.") and str(v).lower() == "true")
             ),
@@ -239,8 +272,11 @@ def snapshot(body: Json) -> Snapshot:
 
 
 def snapshots(body: Json) -> dict[str, Any]:
-    """A page of `_snapshot/NAME/*`: its snapshots, and the `next` page's key or None."""
-    return {"snapshots": [snapshot(s) for s in body["snapshots"]], "next": body.get("next")}
+    """A page of `_snapshot/NAME/*`: its snapshots, and the `next` page's key or None. Our marks are none of them."""
+    return {
+        "snapshots": [snapshot(s) for s in body["snapshots"] if not is_mark(s["snapshot"])],
+        "next": body.get("next"),
+    }
 
 
 def explanation(body: Json) -> Explanation:

@@ -16,8 +16,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from bdops.components.es import parse
-from bdops.components.es.client import Node, escape, node_name
+from bdops.components.es.client import CONNECTION_REFUSED, Node, escape, node_name
 from bdops.components.es.settings import Settings
+from bdops.components.es.snapshot.parse import PROVED_MARKS, last_proof
 from bdops.components.es.state import (
     Disk,
     EsState,
@@ -40,7 +41,10 @@ SNAPSHOT_PAGES = 8
 MARGIN_S = 0.2
 """What is left of the time for parsing, so that an answer at the last moment still counts."""
 
-CLUSTER_STATE = ("cluster_uuid", "master", "members", "shards", "indices", "cluster_blocks", "coordination")
+CLUSTER_STATE = (
+    *("cluster_uuid", "master", "members", "shards", "indices", "cluster_blocks", "coordination"),
+    "running_snapshots",
+)
 READINGS = frozenset(
     (*CLUSTER_STATE, "servers", "sizes", "health", "explanations", "settings", "stability", "pending_tasks")
 ) | {"repositories"}
@@ -48,9 +52,11 @@ READINGS = frozenset(
 GO_ALONG = {"shards": "explanations", "servers": "stability"}
 """Readings that checks use where they are to be had, without needing them."""
 
+_NONE_BROKEN: Mapping[str, BdopsError] = {}
+
 _STATE_FILTER = (
-    "cluster_uuid,master_node,nodes.*.name,nodes.*.transport_address,nodes.*.roles,nodes.*.attributes,nodes.*.version,"
-    "blocks,metadata.cluster_coordination,metadata.indices.*.settings,metadata.indices.*.state,"
+    "cluster_uuid,master_node,nodes.*.name,nodes.*.ephemeral_id,nodes.*.transport_address,nodes.*.roles,"
+    "nodes.*.attributes,nodes.*.version,snapshots,blocks,metadata.cluster_coordination,metadata.indices.*.settings,metadata.indices.*.state,"
     "routing_table.indices.*.shards"
 )
 
@@ -59,17 +65,34 @@ def read_state(deployment: Deployment, *, timeout_s: float, readings: frozenset[
     """The state of a live cluster. Never raises for a server: what it did not tell is None, and `unread` says why."""
     wanted = READINGS if readings is None else readings & READINGS
     wanted |= {extra for reading, extra in GO_ALONG.items() if reading in wanted}
-    deadline = time.monotonic() + timeout_s
     nodes: dict[str, Node] = {}
-    unread: dict[str, str] = {}
-    servers: dict[str, Server] = {}
+    broken: dict[str, BdopsError] = {}
     for instance in deployment.instances:
         try:
             nodes[instance.name] = Node(instance)
         except BdopsError as e:
-            servers[instance.name] = _silent(instance, e, "unknown")
-    reader = _Reader(nodes, deadline)
-    own = {f"server {name}": _bind(reader.server, node) for name, node in nodes.items()}
+            broken[instance.name] = e
+    return read_through(nodes, deployment, wanted, timeout_s=timeout_s, broken=broken)
+
+
+def read_through(
+    nodes: Mapping[str, Node],
+    deployment: Deployment,
+    wanted: frozenset[str],
+    *,
+    timeout_s: float,
+    broken: Mapping[str, BdopsError] = _NONE_BROKEN,
+) -> EsState:
+    """These readings and no others, through clients (by instance) that are there already.
+
+    Without `servers` each node is asked for its master alone, in one small request: no version, heap or disks.
+    `broken` are the instances for which no client could be made.
+    """
+    unread: dict[str, str] = {}
+    servers = {i.name: _silent(i, broken[i.name], "unknown") for i in deployment.instances if i.name in broken}
+    reader = _Reader(nodes, time.monotonic() + timeout_s)
+    ask = reader.server if "servers" in wanted else reader.pulse
+    own = {f"server {name}": _bind(ask, node) for name, node in nodes.items()}
     if "servers" in wanted:
         own |= {f"disks {name}": _bind(reader.disks, node) for name, node in nodes.items()}
     if "sizes" in wanted:
@@ -82,7 +105,7 @@ def read_state(deployment: Deployment, *, timeout_s: float, readings: frozenset[
             servers[instance.name] = got.values[key]
         elif key in got.unread:
             kind = reader.kinds.get(instance.name, "unreachable")
-            servers[instance.name] = _silent(instance, got.unread[key], kind)
+            servers[instance.name] = _silent(instance, got.unread[key], kind, instance.name in reader.refused)
         error, host = servers[instance.name].error, instance.host.name
         if error:
             unread[f"servers/{host}"] = error
@@ -90,7 +113,13 @@ def read_state(deployment: Deployment, *, timeout_s: float, readings: frozenset[
             servers[instance.name] = replace(servers[instance.name], disks=got.values[disks])
         elif disks in got.unread:
             unread[f"disks/{host}"] = f"{got.unread[disks]} (a node asks the elected master before it tells)"
-    fields: dict[str, Any] = {"servers": tuple(servers[i.name] for i in deployment.instances)}
+    names = reader.names
+    fields: dict[str, Any] = {
+        "servers": tuple(
+            replace(s, master=names.get(s.master, s.master)) if s.master else s
+            for s in (servers[i.name] for i in deployment.instances)
+        )
+    }
     if "sizes" in wanted:
         fields["sizes"], lost = _gathered_sizes(got.values, got.unread)
         unread |= lost
@@ -107,10 +136,18 @@ def read_state(deployment: Deployment, *, timeout_s: float, readings: frozenset[
         unread=unread,
         expected=tuple(_expected(i) for i in deployment.instances),
         snapshot_policy=SnapshotPolicy(
-            repositories=settings.snapshot_repositories, max_age_h=settings.snapshot_max_age_h
+            repositories=settings.snapshot_repositories,
+            max_age_h=settings.snapshot_max_age_h,
+            proved_max_age_d=settings.backup_proved_max_age_d,
         ),
         **fields,
     )
+
+
+def read_disks(nodes: Mapping[str, Node], *, timeout_s: float) -> dict[str, tuple[Disk, ...]]:
+    """The disks of these nodes, by instance; those that do not tell in time are absent."""
+    reader = _Reader(nodes, time.monotonic() + timeout_s)
+    return dict(read_all({n: _bind(reader.disks, node) for n, node in nodes.items()}, timeout_s=timeout_s).values)
 
 
 def with_explanations(deployment: Deployment, state: EsState, index: str, *, timeout_s: float) -> EsState:
@@ -134,6 +171,7 @@ class _Reader:
         self._nodes = nodes
         self._deadline = deadline
         self.kinds: dict[str, Any] = {}
+        self.refused: set[str] = set()
         self._entry: Node | None = None
         self._without_master: dict[str, str] = {}
         self._failures: dict[str, str] = {}
@@ -145,10 +183,26 @@ class _Reader:
     def left_s(self) -> float:
         return max(0.1, self._deadline - time.monotonic() - MARGIN_S)
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Node names by their ids, as the cluster state has them; empty when it was not read."""
+        return {m.id: m.name for m in self._state.members if m.id} if self._state else {}
+
     # Each node about itself
 
+    def pulse(self, node: Node) -> Server:
+        """That it answers, and whom it takes for the master: by id, which the cluster state has the name of."""
+        with self._noted(node):
+            view = node.get(
+                "_cluster/state/master_node",
+                {"local": "true", "filter_path": "master_node"},
+                timeout_s=self.left_s(),
+            )
+            self._offer(node, knows_master=bool(view.get("master_node")))
+            return Server(instance=node.instance, name=node.name, master=view.get("master_node") or "")
+
     def server(self, node: Node) -> Server:
-        try:
+        with self._noted(node):
             view = node.get(
                 "_cluster/state/master_node,nodes",
                 {"local": "true", "filter_path": "master_node,nodes.*.name"},
@@ -160,10 +214,18 @@ class _Reader:
                 "_nodes/_local/stats/jvm", {"filter_path": "nodes.*.jvm.mem.heap_*"}, timeout_s=self.left_s()
             )
             return _parsed(node, lambda: parse.server(node.instance, node.name, info, stats, view))
+
+    @contextmanager
+    def _noted(self, node: Node) -> Iterator[None]:
+        """An error of the node is told to those who wait for one that answers."""
+        try:
+            yield
         except BdopsError as e:
             with self._changed:
                 self._failures[node.instance] = why_unread(e)
                 self.kinds[node.instance] = _kind(e)
+                if e.code == CONNECTION_REFUSED:
+                    self.refused.add(node.instance)
                 self._changed.notify_all()
             raise
 
@@ -233,7 +295,7 @@ class _Reader:
     def cluster_state(self) -> parse.ClusterState:
         try:
             self._state = self._get(
-                "_cluster/state/master_node,nodes,metadata,routing_table,blocks",
+                "_cluster/state/master_node,nodes,metadata,routing_table,blocks,customs",
                 {"flat_settings": "true", "filter_path": _STATE_FILTER, "expand_wildcards": "all"},
                 parse.cluster_state,
             )
@@ -275,7 +337,13 @@ class _Reader:
 
     def repositories(self) -> tuple[Repository, ...]:
         registered = self._get("_snapshot", {}, lambda body: {name: r["type"] for name, r in body.items()})
-        return tuple(self._repository(name, registered[name]) for name in sorted(registered))
+        found = (self._repository(name, registered[name]) for name in sorted(registered))
+        return tuple(r if r.error else replace(r, proved_at=self._proved_at(r.name)) for r in found)
+
+    def _proved_at(self, name: str) -> datetime | None:
+        """When a restore of one of its snapshots was last proved, by the newest mark."""
+        params: dict[str, str | int] = {"sort": "start_time", "order": "desc", "size": 1}
+        return self._get(f"_snapshot/{escape(name)}/{PROVED_MARKS}", params, last_proof)
 
     def _repository(self, name: str, kind: str) -> Repository:
         """The newest snapshots as far back as the newest good one, in pages."""
@@ -347,9 +415,9 @@ def _expected(instance: Instance) -> ExpectedNode:
     )
 
 
-def _silent(instance: Instance, error: BdopsError | str, kind: Any) -> Server:
+def _silent(instance: Instance, error: BdopsError | str, kind: Any, refused: bool = False) -> Server:
     text = error if isinstance(error, str) else why_unread(error)
-    return Server(instance=instance.name, name=node_name(instance), error=text, error_kind=kind)
+    return Server(instance=instance.name, name=node_name(instance), error=text, error_kind=kind, refused=refused)
 
 
 def _kind(error: BdopsError) -> str:

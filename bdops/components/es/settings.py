@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bdops.core.actor import RestartRules
 from bdops.core.component import ComponentSettings, Role
 from bdops.core.model import SecretRef
+
+_PATIENCE = RestartRules()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +21,8 @@ class Settings:
     api_key: the encoded key (`id:key` in base64, as Elasticsearch hands it out); it goes before user and password.
     snapshot_repositories: the repositories that must hold a good snapshot; none named: any registered one will do.
     snapshot_max_age_h: the newest good snapshot may be this old before it is a warning; critical at twice the age.
+    backup_proved_max_age_d: the last restore that proved a snapshot may be so many days old; None: none is asked for.
+    restart: how patient a restart is.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic from the class
@@ -35,6 +40,8 @@ class Settings:
     log_dir: str | None = None
     snapshot_repositories: tuple[str, ...] = ()
     snapshot_max_age_h: float = 26.0
+    backup_proved_max_age_d: float | None = None
+    restart: RestartRules = _PATIENCE
 
 
 _PORTS = ("port", "transport_port")

@@ -29,12 +29,13 @@ class ExpectedNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotPolicy:
-    """What the inventory asks of snapshots; no repository named: any one will do."""
+    """What the inventory asks of snapshots; no repository named: any one will do; `proved_max_age_d` None: no proof."""
 
     __pydantic_config__ = _STRICT
 
     repositories: tuple[str, ...] = ()
     max_age_h: float = 26.0
+    proved_max_age_d: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +54,9 @@ class Server:
     """One instance of the inventory, asked about itself.
 
     `error` says why it did not answer; the other fields are None then. `error_kind` tells a server that does
-    not serve (unreachable) from one that would not have us (not_authorised). `master` is the name of the node
-    that *this* server takes for the elected master, "" when it knows none.
+    not serve (unreachable) from one that would not have us (not_authorised). `refused`: nothing listens at its port,
+    so the process is known to be down, not just silent. `master` is the name of the node that *this* server takes
+    for the elected master, "" when it knows none.
     """
 
     __pydantic_config__ = _STRICT
@@ -63,6 +65,7 @@ class Server:
     name: str
     error: str | None = None
     error_kind: Literal["unreachable", "not_authorised", "unknown"] | None = None
+    refused: bool = False
     version: str | None = None
     started_at: datetime | None = None
     master: str | None = None
@@ -73,12 +76,13 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A node that the elected master counts as in the cluster."""
+    """A node that the elected master counts as in the cluster. `ephemeral_id` is another one after each start."""
 
     __pydantic_config__ = _STRICT
 
     name: str
     id: str | None = None
+    ephemeral_id: str | None = None
     address: str | None = None
     roles: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -174,7 +178,11 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """An index: its replicas, its blocks, and its allocation filters (`index.routing.allocation.*`) as they are set."""
+    """An index: its replicas, its blocks, and its allocation filters (`index.routing.allocation.*`) as they are set.
+
+    `active_for_writes` is `index.write.wait_for_active_shards`, a number or `all`; `from_snapshot`: a searchable
+    snapshot, whose data is in its repository.
+    """
 
     __pydantic_config__ = _STRICT
 
@@ -182,6 +190,8 @@ class Index:
     shards: int = 1
     replicas: int = 1
     open: bool = True
+    active_for_writes: str = "1"
+    from_snapshot: bool = False
     blocks: tuple[str, ...] = ()
     allocation: Mapping[str, str] = field(default_factory=dict)
 
@@ -264,10 +274,22 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunningSnapshot:
+    """A snapshot that is being taken, and the shards (`logs-2026[2]`) that each node still has to write for it."""
+
+    __pydantic_config__ = _STRICT
+
+    repository: str
+    name: str
+    writing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
     """A snapshot repository, with its newest snapshots, newest first, at least as far back as the newest good one.
 
     `error`: it could not be read. `complete`: False when the search for a good snapshot gave up before the oldest.
+    `proved_at`: when a restore of one of its snapshots was last proved (`bdops es snapshot drill`).
     """
 
     __pydantic_config__ = _STRICT
@@ -277,6 +299,7 @@ class Repository:
     error: str | None = None
     snapshots: tuple[Snapshot, ...] = ()
     complete: bool = True
+    proved_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,3 +344,4 @@ class EsState:
     stability: MasterStability | None = None
     pending_tasks: PendingTasks | None = None
     repositories: tuple[Repository, ...] | None = None
+    running_snapshots: tuple[RunningSnapshot, ...] | None = None

@@ -10,23 +10,33 @@ from itertools import islice
 from typing import Any
 
 from bdops.components.hdfs import beans
-from bdops.components.hdfs.blocks import Scanned, blocks_under
+from bdops.components.hdfs.blocks import Scanned, block_being_written, blocks_under
 from bdops.components.hdfs.http import HttpServer, corrupt_copies
 from bdops.components.hdfs.namenode import BlockStats, DataNodeReport, NameNode
 from bdops.components.hdfs.settings import Settings
+from bdops.components.hdfs.snapshot.health import directory_backups
 from bdops.components.hdfs.state import (
     BlockCounts,
     BlockState,
     CorruptFiles,
     DataNodeState,
     DegradedBlocks,
+    DirectoryBackups,
+    OpenBlocks,
     Pending,
+    RollingUpgrade,
+    Survey,
     VolumeState,
 )
+from bdops.components.hdfs.survey import survey
 from bdops.errors import BdopsError, StateUnknown
 
 FSCKED_FILES = 20
 """How many files in trouble fsck is asked about, to learn which of their copies are corrupt."""
+
+
+OPEN_FILES = 1000
+"""How many open files are looked at, a call for each, to learn whose copies may merely be stale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,24 @@ class ActiveSource:
         return _counts(self.namenode.replicated_blocks())
 
     def ec_groups(self, _: dict[str, Any]) -> BlockCounts:
-        return _counts(self.namenode.ec_block_groups())
+        total = self.pages.get(beans.EC_GROUPS, {}).get("TotalECBlockGroups")
+        return replace(_counts(self.namenode.ec_block_groups()), total=None if total is None else int(total))
+
+    def rolling_upgrade(self, _: dict[str, Any]) -> RollingUpgrade:
+        return beans.rolling_upgrade(self._page(beans.NAMENODE_INFO))
+
+    def survey(self, _: dict[str, Any]) -> Survey:
+        scanned = Scanned()
+        return survey(
+            blocks_under(self.namenode, "/", scanned),
+            scanned,
+            named_blocks=self.settings.named_objects,
+            files_limit=self.settings.restart.surveyed_files,
+            until=self.scan_until,
+        )
+
+    def backups(self, _: dict[str, Any]) -> tuple[DirectoryBackups, ...]:
+        return directory_backups(self.namenode, self.settings)
 
     def pending(self, _: dict[str, Any]) -> Pending:
         bean = self._page(beans.NAMESYSTEM_STATE)
@@ -82,6 +109,18 @@ class ActiveSource:
         limit = self.settings.named_objects
         paths = list(islice(dict.fromkeys(islice(self.namenode.corrupt_files(), limit * 2)), limit + 1))
         return CorruptFiles(paths=tuple(paths[:limit]), complete=len(paths) <= limit)
+
+    def open_blocks(self, before: dict[str, Any]) -> OpenBlocks:
+        counts = _known_counts(before)
+        if counts and not any(c.corrupt for c in counts):
+            return OpenBlocks(blocks=())
+        found: list[BlockState] = []
+        for number, path in enumerate(self.namenode.open_files()):
+            if number >= OPEN_FILES or time.monotonic() > self.scan_until:
+                return OpenBlocks(blocks=tuple(found), complete=False)
+            if block := block_being_written(self.namenode, path):
+                found.append(block)
+        return OpenBlocks(blocks=tuple(found))
 
     def degraded_blocks(self, before: dict[str, Any]) -> DegradedBlocks:
         """The names behind the counts. There is no call for them: files are looked at, as many as are allowed."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bdops.components.hdfs.state import JournalStream
+from bdops.components.hdfs.state import JournalStream, RollingUpgrade
 
 Bean = Mapping[str, Any]
 
@@ -19,6 +19,7 @@ NAMENODE_INFO = "Hadoop:service=NameNode,name=NameNodeInfo"
 NAMESYSTEM_STATE = "Hadoop:service=NameNode,name=FSNamesystemState"
 NAMESYSTEM = "Hadoop:service=NameNode,name=FSNamesystem"
 MEMORY = "java.lang:type=Memory"
+EC_GROUPS = "Hadoop:service=NameNode,name=ECBlockGroupsState"
 
 
 def journal_bean(journal: str) -> str:
@@ -55,6 +56,16 @@ def txids(info: Bean) -> tuple[int | None, int | None]:
 
 def failed_name_dirs(info: Bean) -> tuple[str, ...]:
     return tuple(sorted(_inner(info, "NameDirStatuses", {}).get("failed", {})))
+
+
+def rolling_upgrade(info: Bean) -> RollingUpgrade:
+    """`RollingUpgradeStatus` is null while none is under way."""
+    status = info.get("RollingUpgradeStatus")
+    if not status:
+        return RollingUpgrade(under_way=False)
+    return RollingUpgrade(
+        under_way=not int(status.get("finalizeTime", 0)), rollback_image=bool(status.get("createdRollbackImages"))
+    )
 
 
 def checkpoint_at(namesystem: Bean) -> datetime | None:

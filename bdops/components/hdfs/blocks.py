@@ -67,6 +67,18 @@ def blocks_under(namenode: NameNode, path: str, scanned: Scanned | None = None) 
             yield block_state(full, entry.replication, located, block)
 
 
+def block_being_written(namenode: NameNode, path: str) -> BlockState | None:
+    """The last block of an open file, with the copies that its pipeline has; None when it has none, or is closed.
+
+    By a listing: `getBlockLocations` would note an access time.
+    """
+    for entry in namenode.listing(path, with_blocks=True):
+        located = entry.located
+        if located is not None and located.underConstruction and located.HasField("lastBlock"):
+            return block_state(path, entry.replication, located, located.lastBlock)
+    return None
+
+
 def block_state(file: str, replication: int, located: pb.LocatedBlocksProto, block: pb.LocatedBlockProto) -> BlockState:
     """One block: copies wanted, good ones, and those on DataNodes that are leaving."""
     policy = ec_policy(located.ecPolicy) if located.HasField("ecPolicy") else None
@@ -80,9 +92,10 @@ def block_state(file: str, replication: int, located: pb.LocatedBlocksProto, blo
     if policy is not None:
         wanted = striped_width(block.b.numBytes, policy)
         # Without as many units as hold data the group cannot be computed back.
-        corrupt = block.corrupt or live + leaving < wanted - policy.parity_units
+        needed = wanted - policy.parity_units
+        corrupt = block.corrupt or live + leaving < needed
     else:
-        wanted, corrupt = replication, block.corrupt
+        wanted, needed, corrupt = replication, 1, block.corrupt
     if block.corrupt:  # its locations are then the corrupt copies
         live, leaving = 0, 0
     return BlockState(
@@ -94,6 +107,7 @@ def block_state(file: str, replication: int, located: pb.LocatedBlocksProto, blo
         leaving=leaving,
         corrupt=corrupt,
         striped=policy is not None,
+        needed=needed,
         locations=tuple(where),
         corrupt_on=tuple(where) if block.corrupt else (),
     )

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from bdops.components.hdfs.checks import CHECKS
+from bdops.components.hdfs.gates import READINGS, RULES, gate_facts
 from bdops.components.hdfs.read import read_state
 from bdops.components.hdfs.state import HdfsState, instance_of
+from bdops.core.actor import Actor
 from bdops.core.component import Component
+from bdops.core.model import Deployment
+
+if TYPE_CHECKING:
+    from bdops.hosts.ssh import SshPool
 
 
 def serving(state: HdfsState) -> Mapping[str, bool | None]:
@@ -28,4 +35,22 @@ def serving(state: HdfsState) -> Mapping[str, bool | None]:
     return answers
 
 
-COMPONENT = Component(name="hdfs", title="HDFS", state=HdfsState, checks=CHECKS, read_state=read_state, serving=serving)
+def actor(deployment: Deployment, pool: SshPool) -> Actor[HdfsState]:
+    """The side of a job; imported when there is one."""
+    from bdops.components.hdfs.actor import HdfsActor
+
+    return HdfsActor(deployment, pool)
+
+
+COMPONENT = Component(
+    name="hdfs",
+    title="HDFS",
+    state=HdfsState,
+    checks=CHECKS,
+    read_state=read_state,
+    serving=serving,
+    gate=gate_facts,
+    gate_rules=RULES,
+    gate_readings=READINGS,
+    actor=actor,
+)

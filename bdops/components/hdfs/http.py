@@ -17,6 +17,7 @@ from bdops.core.units import format_duration
 from bdops.errors import NotAuthorised, OperationFailed, StateUnknown, Unreachable
 
 LARGEST_JMX_BYTES = 64 * 1024 * 1024
+CHUNK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,23 @@ class HttpServer:
             raise self._unreachable(e, target) from None
         return Page(body, _date(response.headers.get_all("Date")))
 
+    def stream(self, target: str) -> tuple[Mapping[str, str], Iterator[bytes]]:
+        """GET something large: its headers, and its bytes as they come. Raises Unreachable when it ends too soon."""
+        response = self._request(target)
+
+        def parts() -> Iterator[bytes]:
+            left = response.length
+            try:
+                while part := response.read(CHUNK_BYTES):
+                    left = None if left is None else left - len(part)
+                    yield part
+            except (OSError, http.client.HTTPException) as e:
+                raise self._unreachable(e, target) from None
+            if left:
+                raise self._unreachable(http.client.IncompleteRead(b"", left), target)
+
+        return dict(response.headers.items()), parts()
+
     def fsck(self, path: str, *options: str) -> Iterator[str]:
         """The lines of `hdfs fsck PATH -OPTION ...`, as they come. Raises OperationFailed when fsck refuses.
 
@@ -127,7 +145,7 @@ class HttpServer:
         if response.status != 200:
             self.close()
             raise Unreachable(
-                f"HTTP {response.status} {response.reason} for {target.partition('?')[0]}", where=self.where
+                f"HTTP {response.status} {reason_of(response)} for {target.partition('?')[0]}", where=self.where
             )
         return response
 
@@ -151,6 +169,11 @@ class HttpServer:
         if isinstance(error, OSError):
             return Unreachable(error.strerror or str(error) or type(error).__name__, where=self.where)
         return Unreachable(f"garbage instead of HTTP: {error}", where=self.where)
+
+
+def reason_of(response: http.client.HTTPResponse) -> str:
+    """Why a call failed: Hadoop puts a whole stack trace into the status line."""
+    return re.split(r"[?\s]+at ", response.reason, maxsplit=1)[0][:200]
 
 
 def _date(headers: list[str] | None) -> datetime | None:

@@ -48,6 +48,10 @@ class Protocol:
 META = Protocol("org.apache.hadoop.ipc.ProtocolMetaInfoPB")
 
 
+class NotListening(Unreachable):
+    """Nothing listens on the server's port, and its host says so: it does not run."""
+
+
 class RemoteError(BdopsError):
     """The server executed the call and threw. `exception` is the Java class, `message` the first line of its text."""
 
@@ -100,7 +104,8 @@ class Connection:
     ) -> M:
         """Call one method and return its answer.
 
-        Raises Unreachable when the server cannot be reached, is late, or does not speak Hadoop RPC;
+        Raises Unreachable when the server cannot be reached, is late, or does not speak Hadoop RPC (NotListening
+        when its host answers for it);
         NotAuthorised when it wants Kerberos or denies the user; RemoteError for what it throws otherwise.
         """
         limit_s = self._timeout_s if timeout_s is None else timeout_s
@@ -120,6 +125,9 @@ class Connection:
             except (ConnectionResetError, BrokenPipeError):
                 self.close()
                 raise Unreachable(CLOSED, where=self.where) from None
+            except ConnectionRefusedError as e:
+                self.close()
+                raise NotListening(e.strerror or "Connection refused", where=self.where) from None
             except OSError as e:
                 self.close()
                 raise Unreachable(e.strerror or str(e) or type(e).__name__, where=self.where) from None

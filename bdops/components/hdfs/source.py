@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bdops.components.hdfs.blocks import blocks_under
+from bdops.components.hdfs.blocks import Scanned, blocks_under
 from bdops.components.hdfs.namenode import NameNode, Nameservice
 from bdops.components.hdfs.rpc import Connection
-from bdops.components.hdfs.state import BlockState, HdfsState
+from bdops.components.hdfs.state import BlockState, HdfsState, Survey
+from bdops.components.hdfs.survey import survey
 from bdops.core.model import Deployment
 from bdops.errors import ConfigError, NotAuthorised, StateUnknown
 
@@ -35,6 +37,21 @@ def nameservice(deployment: Deployment, *, timeout_s: float) -> Iterator[Nameser
         yield client
     finally:
         client.close()
+
+
+def read_survey(deployment: Deployment, *, call_timeout_s: float, timeout_s: float) -> Survey:
+    """Walk through all files of the active NameNode, for so long at most. Raises what its calls raise."""
+    settings = deployment.settings
+    until = time.monotonic() + timeout_s
+    with nameservice(deployment, timeout_s=call_timeout_s) as client:
+        scanned = Scanned()
+        return survey(
+            blocks_under(client.namenodes[client.active()], "/", scanned),
+            scanned,
+            named_blocks=settings.named_objects,
+            files_limit=settings.restart.surveyed_files,
+            until=until,
+        )
 
 
 @contextmanager

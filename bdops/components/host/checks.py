@@ -111,6 +111,7 @@ def _use(
 ) -> Verdict:
     """Judge every filesystem once, under the names of all data directories on it."""
     findings: list[Finding] = []
+    metrics: list[Metric] = []
     worst = 0.0
     filesystems = 0
     for host in _read(state):
@@ -132,6 +133,8 @@ def _use(
                 )
                 continue
             worst = max(worst, used)
+            # One a filesystem: a trend is one disk's, and the fullest one may be another each time.
+            metrics.append(limit.metric(round(used, 2), f"{limit.name} {host.name}:{mount}"))
             if (severity := limit.severity(used)) is not Severity.OK:
                 paths = ", ".join(d.path for d in dirs)
                 text = f"{used:.0f} % {word}, {detail(dirs[0])}; data: {paths}"
@@ -141,7 +144,9 @@ def _use(
             return Verdict("no host could be read", severity=Severity.UNKNOWN)
         return Verdict("the inventory names no data directories")
     return Verdict(
-        f"at most {worst:.0f} % {word} on {plural(filesystems, 'filesystem')}", tuple(findings), (limit.metric(worst),)
+        f"at most {worst:.0f} % {word} on {plural(filesystems, 'filesystem')}",
+        tuple(findings),
+        (limit.metric(worst), *metrics),
     )
 
 

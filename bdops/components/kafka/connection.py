@@ -37,6 +37,10 @@ _AUTHORISATION_FAILED = {29, 30, 31, 53, 58, 65}
 """TOPIC_, GROUP_, CLUSTER_, TRANSACTIONAL_ID_, SASL and DELEGATION_TOKEN authorisation errors of the protocol."""
 
 
+class NothingListens(Unreachable):
+    """The host answers and the port is closed: whatever else it does, that server does not serve."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a server listens. `name` is the instance's, for messages."""
@@ -221,7 +225,8 @@ def connect(endpoint: Endpoint, security: Security, *, deadline: float) -> Conne
         waited = format_duration(time.monotonic() - started)
         raise Unreachable(f"no connection within {waited}", where=str(endpoint)) from None
     except OSError as e:
-        raise Unreachable(f"cannot connect: {e.strerror or e}", where=str(endpoint)) from None
+        kind = NothingListens if isinstance(e, ConnectionRefusedError) else Unreachable
+        raise kind(f"cannot connect: {e.strerror or e}", where=str(endpoint)) from None
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if security.protocol.endswith("SSL"):

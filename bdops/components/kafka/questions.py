@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka.protocol.admin import (
@@ -30,8 +29,8 @@ from bdops.components.kafka.state import (
     Reassignment,
     Topic,
     Voter,
+    by_topic,
     partition_name,
-    split_partition,
 )
 
 TOPIC_KEYS = (
@@ -53,7 +52,12 @@ BROKER_KEYS = (
 _TOPIC, _BROKER = 2, 4
 """Resource types of the protocol."""
 
-_LATEST = -1
+MAX_TIMESTAMP, EARLIEST, LATEST = -3, -2, -1
+"""Times with a meaning of their own (ListOffsets; KIP-734)."""
+_CONSUMER, _DEBUGGING_REPLICA = -1, -2
+"""Who asks for offsets: a consumer sees records that are replicated, a replica all of them."""
+
+_UNKNOWN_TOPIC = 3
 _NO_LEADER_HERE = 6
 """NOT_LEADER_OR_FOLLOWER: what a controller that is not the active one answers."""
 
@@ -104,6 +108,11 @@ def topic_configs(connection: Connection, topics: Iterable[str], deadline: float
     return _configs(connection, _TOPIC, topics, TOPIC_KEYS, deadline)
 
 
+def configs_of_topic(connection: Connection, topic: str, deadline: float) -> dict[str, str] | None:
+    """The effective values of TOPIC_KEYS of one topic; None when there is no such topic."""
+    return _configs(connection, _TOPIC, [topic], TOPIC_KEYS, deadline, may_be_gone=True).get(topic)
+
+
 def broker_configs(connection: Connection, broker: int | None, deadline: float) -> dict[str, str]:
     """The effective values of BROKER_KEYS of a broker, which only it answers; None: the cluster-wide default."""
     name = "" if broker is None else str(broker)
@@ -134,6 +143,13 @@ def described_log_dirs(connection: Connection, broker: int, deadline: float) -> 
             )
         )
     return tuple(sorted(found, key=lambda d: d.path))
+
+
+def dir_errors(connection: Connection, deadline: float) -> dict[str, str | None]:
+    """The log directories of the broker that is asked, each with its error if it has one; without their replicas."""
+    response = connection.call(DescribeLogDirsRequest(topics=[]), deadline=deadline)
+    raise_for(response.error_code or 0, None, "describe log directories")
+    return {entry.log_dir: _error_name(entry.error_code) for entry in response.results}
 
 
 def described_quorum(connection: Connection, deadline: float) -> MetadataQuorum | None:
@@ -228,26 +244,40 @@ def committed_offsets(
     return offsets, failed
 
 
-def log_ends(connection: Connection, partitions: Iterable[str], deadline: float) -> dict[str, int]:
-    """The log end offset of each partition that the server leads; others are left out."""
-    by_topic: dict[str, list[int]] = defaultdict(list)
-    for name in partitions:
-        topic, number = split_partition(name)
-        by_topic[topic].append(number)
+def log_ends(
+    connection: Connection, partitions: Iterable[str], deadline: float, *, unreplicated: bool = False
+) -> dict[str, int]:
+    """The high watermark of each partition that the server leads, which is where its log ends for consumers.
+
+    `unreplicated`: where the leader's own log ends. Others are left out.
+    """
+    wanted = dict.fromkeys(partitions, LATEST)
+    replica = _DEBUGGING_REPLICA if unreplicated else _CONSUMER
+    return {n: at for n, (at, _) in offsets_at(connection, wanted, deadline, replica=replica).items()}
+
+
+def offsets_at(
+    connection: Connection, times: Mapping[str, int], deadline: float, *, replica: int = _CONSUMER
+) -> dict[str, tuple[int, int]]:
+    """(offset, timestamp in ms) of the first record that is not older than a time, or of EARLIEST, LATEST, ...
+
+    Of the partitions that the server leads; others, and those without such a record, are left out.
+    """
     entry = ListOffsetsRequest.ListOffsetsTopic
     request = ListOffsetsRequest(
-        replica_id=-1,
+        replica_id=replica,
         isolation_level=0,
         topics=[
             entry(
-                name=t, partitions=[entry.ListOffsetsPartition(partition_index=n, timestamp=_LATEST) for n in numbers]
+                name=topic,
+                partitions=[entry.ListOffsetsPartition(partition_index=n, timestamp=t) for n, t in wanted],
             )
-            for t, numbers in by_topic.items()
+            for topic, wanted in by_topic(times).items()
         ],
     )
     response = connection.call(request, deadline=deadline)
     return {
-        partition_name(t.name, p.partition_index): p.offset
+        partition_name(t.name, p.partition_index): (p.offset, p.timestamp)
         for t in response.topics
         for p in t.partitions
         if not p.error_code and p.offset >= 0
@@ -255,7 +285,13 @@ def log_ends(connection: Connection, partitions: Iterable[str], deadline: float)
 
 
 def _configs(
-    connection: Connection, kind: int, names: Iterable[str], keys: Iterable[str], deadline: float
+    connection: Connection,
+    kind: int,
+    names: Iterable[str],
+    keys: Iterable[str],
+    deadline: float,
+    *,
+    may_be_gone: bool = False,
 ) -> dict[str, dict[str, str]]:
     resource = DescribeConfigsRequest.DescribeConfigsResource
     request = DescribeConfigsRequest(
@@ -266,6 +302,8 @@ def _configs(
     response = connection.call(request, deadline=deadline)
     found: dict[str, dict[str, str]] = {}
     for result in response.results:
+        if may_be_gone and result.error_code == _UNKNOWN_TOPIC:
+            continue
         raise_for(
             result.error_code,
             result.error_message,

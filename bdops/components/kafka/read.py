@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bdops.components.kafka import questions
-from bdops.components.kafka.connection import Connection, Endpoint, connect
+from bdops.components.kafka.connection import Connection, Endpoint, NothingListens, connect
 from bdops.components.kafka.history import (
     Observation,
     copied_bytes,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-HEADER = {"component", "version", "cluster", "taken_at", "unread", "expected"}
+HEADER = {"component", "version", "cluster", "taken_at", "unread", "expected", "backups"}
 READINGS = frozenset(f.name for f in fields(KafkaState)) - HEADER
 _NEEDS = {
     "group_samples": {"groups", "topics"},
@@ -90,6 +90,9 @@ class _Reader:
     def __init__(self, deployment: Deployment, timeout_s: float, wanted: frozenset[str]) -> None:
         self.deployment = deployment
         self.wanted = set(wanted).union(*(_NEEDS.get(name, ()) for name in wanted))
+        if "log_dirs" in self.wanted:
+            # The directories' errors are in there too.
+            self.wanted.discard("dir_errors")
         # The last moments belong to putting the state together.
         self.deadline = time.monotonic() + timeout_s * 0.95
         self.taken_at = datetime.now(UTC)
@@ -132,7 +135,8 @@ class _Reader:
                 self.connections[name] = answer
                 servers.append(Server(name=name))
             elif isinstance(answer, BdopsError):
-                servers.append(Server(name=name, error=why_unread(answer), error_code=answer.code))
+                refused = isinstance(answer, NothingListens)
+                servers.append(Server(name=name, error=why_unread(answer), error_code=answer.code, refused=refused))
             else:
                 servers.append(Server(name=name, error=answers.unread[name], error_code=Unreachable.default_code))
         self.found["servers"] = tuple(servers)
@@ -199,7 +203,7 @@ class _Reader:
         first = self._brokers()[0]
         deadline = min(self.deadline, time.monotonic() + min(MAX_CONTROLLER_S, self._left() / 2))
         try:
-            connection = _connected(first, deadline)
+            connection = connected(first, deadline)
         except BdopsError as e:
             return e, e
         try:
@@ -253,6 +257,8 @@ class _Reader:
         elif reading == "broker_configs":
             default = values.get("broker_configs/")
             self.found[reading] = {str(n): c for n, c in parts.items()} | ({"": default} if default is not None else {})
+        elif reading == "dir_errors":
+            self.found[reading] = {str(n): parts[n] for n in sorted(parts)}
         elif reading == "log_dirs":
             self.found[reading] = tuple(d for n in sorted(parts) for d in parts[n])
         else:
@@ -372,7 +378,8 @@ def broker_number(instance: Instance, registered: Iterable[Broker]) -> int | Non
     return next((b.id for b in registered if b.host in names and b.port == instance.settings.port), None)
 
 
-def _connected(instance: Instance, deadline: float, controller: bool = False) -> Connection:
+def connected(instance: Instance, deadline: float, controller: bool = False) -> Connection:
+    """A connection to a server's listener for brokers, or for controllers, as the inventory secures it."""
     settings = instance.settings
     port = settings.controller_port if controller else settings.port
     security: Security = (settings.controller_security if controller else None) or settings.security
@@ -382,14 +389,14 @@ def _connected(instance: Instance, deadline: float, controller: bool = False) ->
 def _answer(instance: Instance, deadline: float) -> Connection | BdopsError:
     """A connection, or the error as a value: its code is wanted too."""
     try:
-        return _connected(instance, deadline, controller="broker" not in instance.roles)
+        return connected(instance, deadline, controller="broker" not in instance.roles)
     except BdopsError as e:
         return e
 
 
 def _of_controller(instance: Instance, deadline: float) -> tuple[MetadataQuorum, tuple[Reassignment, ...]] | None:
     """The quorum and the reassignments from the active controller; None from another."""
-    connection = _connected(instance, deadline, controller=True)
+    connection = connected(instance, deadline, controller=True)
     try:
         quorum = questions.described_quorum(connection, deadline)
         return (quorum, questions.reassignments(connection, deadline)) if quorum else None
@@ -416,9 +423,14 @@ def _log_dirs_of(connection: Connection, broker: int, deadline: float) -> tuple[
     return questions.described_log_dirs(connection, broker, deadline)
 
 
+def _dir_errors_of(connection: Connection, broker: int, deadline: float) -> dict[str, str | None]:
+    return questions.dir_errors(connection, deadline)
+
+
 _BY_BROKER: Mapping[str, Callable[[Connection, int, float], Any]] = {
     "broker_configs": _configs_of,
     "log_dirs": _log_dirs_of,
+    "dir_errors": _dir_errors_of,
     "groups": _groups_of,
 }
 """The readings of which every broker has its own part."""

@@ -7,10 +7,14 @@ the table (columns, for millions of replicas) can come later without touching a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
+
+from bdops.components.backup_standing import Backups
+
+T = TypeVar("T")
 
 _STRICT = {"extra": "forbid"}
 
@@ -37,7 +41,8 @@ class ExpectedServer:
 class Server:
     """Whether one server of the inventory answered on its own listener; `error` says why not.
 
-    `error_code` is that of bdops' errors: UNREACHABLE or NOT_AUTHORISED.
+    `error_code` is that of bdops' errors: UNREACHABLE or NOT_AUTHORISED. `refused`: nothing listens at its port, so
+    that it is known not to serve; any other silence may mean anything.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -45,6 +50,7 @@ class Server:
     name: str
     error: str | None = None
     error_code: str | None = None
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +188,10 @@ class KafkaState:
     reading of which one server's part is missing has `unread["log_dirs/prod/kafka/node2"]`.
     `topic_configs` maps a topic, `broker_configs` a broker's number (`""`: the cluster-wide default), to
     effective values by Kafka's configuration keys; only the keys that checks look at need be there.
+    `dir_errors` maps a broker's number to its log directories, each with what is wrong with it (null: nothing); it is
+    read where `log_dirs` is not wanted.
     The samples are in order of time, the newest last.
+    `backups` are those of the metadata; read by this machine, not from the cluster.
     """
 
     __pydantic_config__: ClassVar = _STRICT
@@ -203,8 +212,10 @@ class KafkaState:
     reassignments: tuple[Reassignment, ...] | None = None
     reassignment_samples: tuple[ReassignmentSample, ...] | None = None
     log_dirs: tuple[LogDir, ...] | None = None
+    dir_errors: dict[str, dict[str, str | None]] | None = None
     groups: tuple[Group, ...] | None = None
     group_samples: tuple[GroupSample, ...] | None = None
+    backups: Backups | None = None
 
     def partitions(self) -> Iterator[tuple[Topic, Partition]]:
         """Every partition with its topic, in the state's order; none when topics were not read."""
@@ -224,3 +235,12 @@ def split_partition(name: str) -> tuple[str, int]:
     if not topic:
         raise ValueError(f"{name!r} is not a partition: expected topic-number")
     return topic, int(number)
+
+
+def by_topic(values: Mapping[str, T]) -> dict[str, list[tuple[int, T]]]:
+    """Values of partitions as requests have them: by topic, with the partitions' numbers."""
+    found: dict[str, list[tuple[int, T]]] = {}
+    for name, value in values.items():
+        topic, number = split_partition(name)
+        found.setdefault(topic, []).append((number, value))
+    return found

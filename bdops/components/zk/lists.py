@@ -7,7 +7,8 @@ from typing import Any
 
 from bdops.components.zk import ensemble
 from bdops.components.zk.client.session import Znode
-from bdops.components.zk.state import Server, ZkState
+from bdops.components.zk.state import Member, Server, ZkState
+from bdops.core.quorum import majority
 from bdops.core.result import Column, Report, Status, Table
 from bdops.core.units import plural
 
@@ -75,6 +76,113 @@ def _row(server: Server, first: Server | None) -> dict[str, Any]:
         "behind": ensemble.lag(server, first) if first else None,
     }
     return row
+
+
+_MEMBER_COLUMNS = (
+    Column("id"),
+    Column("role"),
+    Column("server"),
+    Column("address"),
+    Column("client", "clients"),
+    Column("note", "differs"),
+)
+_COPY_COLUMNS = (
+    Column("server"),
+    Column("version"),
+    Column("voters"),
+    Column("observers"),
+    Column("same", "as the leader's", "bool"),
+    Column("note", "differs"),
+)
+
+
+def config(state: ZkState) -> Report:
+    """The ensemble's configuration as the leader has it, and how each server's copy and the inventory differ."""
+    copy = ensemble.reference(state)
+    if copy is None or copy.members is None:
+        why = "; ".join(f"{name}: {reason}" for name, reason in state.unread.items()) or "no copy in the state"
+        return Report(status="unknown", summary=f"no server told its configuration: {why}")
+    members = [_member_row(state, copy, m) for m in copy.members]
+    known = {row["server"] for row in members}
+    members += [
+        {"server": ensemble.short(e.name), "role": e.role, "note": "in the inventory, not in the configuration"}
+        for e in state.expected or ()
+        if ensemble.short(e.name) not in known and not (e.role == "observer" and not copy.observers_known)
+    ]
+    copies = [_copy_row(s, copy) for s in ensemble.servers(state)]
+    differences = sum(1 for row in (*members, *copies) if row.get("note") and row.get("same", False) is False)
+    unread = [row["server"] for row in copies if row["same"] is None]
+    voters = [m for m in copy.members if m.role == "participant"]
+    facts = {
+        "told_by": ensemble.short(copy.name),
+        "version": copy.config_version,
+        "voters": len(voters),
+        "observers": len(copy.members) - len(voters) if copy.observers_known else None,
+        "needed": majority(len(voters)) if voters else None,
+        "groups_or_weights": copy.weighted,
+        "differences": differences,
+        "unread": unread,
+    }
+    asked = f"the same on {'all servers' if not unread else 'those that were read'} and in the inventory"
+    return Report(
+        status="warning" if differences or unread else "ok",
+        summary=f"{plural(len(copy.members), 'member')}, version {copy.config_version or 'not told'}, "
+        + (plural(differences, "difference") if differences else asked)
+        + (f"; not read: {', '.join(unread)}" if unread else ""),
+        facts=facts,
+        tables=(
+            Table(name="members", columns=_MEMBER_COLUMNS, rows=members),
+            Table(name="copies", columns=_COPY_COLUMNS, rows=copies, title="each server's copy"),
+        ),
+    )
+
+
+def _member_row(state: ZkState, copy: Server, member: Member) -> dict[str, Any]:
+    name = ensemble.ids(state).get(member.id, f"server.{member.id}")
+    known = next((e for e in state.expected or () if e.name == name), None)
+    note = None
+    if state.expected is not None and known is None:
+        note = "in the configuration, not in the inventory"
+    elif known and known.role != member.role:
+        note = f"{known.role} in the inventory"
+    elif known and known.myid is not None and known.myid != member.id:
+        note = f"id {known.myid} in the inventory"
+    return {
+        "id": member.id,
+        "role": member.role,
+        "server": ensemble.short(name),
+        "address": member.address,
+        "client": member.client,
+        "note": note,
+    }
+
+
+def _copy_row(server: Server, copy: Server) -> dict[str, Any]:
+    members = server.members
+    row: dict[str, Any] = {"server": ensemble.short(server.name), "version": server.config_version}
+    if members is None or copy.members is None:
+        told = server.mode == "standalone"
+        note = "stands alone: it has no membership" if told else server.error or server.words_error or "not read"
+        return row | {"voters": None, "observers": None, "same": None, "note": note}
+    observers = _ids(members, "observer") if server.observers_known else None
+    row |= {"voters": _ids(members, "participant"), "observers": observers}
+    notes = [
+        f"{role}s {_listed(members, role)}, {ensemble.short(copy.name)} has {_listed(copy.members, role)}"
+        for role in ("participant", "observer")
+        if _listed(members, role) != _listed(copy.members, role)
+        and (role == "participant" or (server.observers_known and copy.observers_known))
+    ]
+    if None not in (server.config_version, copy.config_version) and server.config_version != copy.config_version:
+        notes.append(f"version {server.config_version}, {ensemble.short(copy.name)} has {copy.config_version}")
+    return row | {"same": not notes, "note": "; ".join(notes) or None}
+
+
+def _ids(members: Iterable[Member], role: str) -> list[int]:
+    return [m.id for m in members if m.role == role]
+
+
+def _listed(members: Iterable[Member], role: str) -> str:
+    return " ".join(f"{m.id}={m.address}" for m in members if m.role == role)
 
 
 def tree(znodes: Iterable[Znode], *, ephemerals: bool = False) -> Report:

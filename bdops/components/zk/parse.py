@@ -109,10 +109,13 @@ def srvr_fields(text: str) -> Fields:
 def conf_fields(text: str) -> Fields:
     """Of the word `conf`: the server's id, and the ensemble's configuration with its version.
 
+    Groups and weights are printed by QuorumHierarchical.toString, `group.1=1:2:3` and `weight.1=2`.
+
     A standalone server has no membership: `members` is then left out.
     """
     fields: Fields = {}
     members: list[Member] = []
+    weighted = False
     for line in text.splitlines():
         key, _, value = line.strip().partition("=")
         if key == "serverId" and value.isdigit():
@@ -121,7 +124,10 @@ def conf_fields(text: str) -> Fields:
             fields["config_version"] = value
         elif member := _member(key, value):
             members.append(member)
+        elif re.fullmatch(r"(group|weight)\.\d+", key):
+            weighted = True
     if members:
+        fields["weighted"] = weighted
         fields["members"] = tuple(sorted(members, key=lambda m: m.id))
     return fields
 

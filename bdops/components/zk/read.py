@@ -65,7 +65,7 @@ def read_server(instance: Instance, *, timeout_s: float) -> Server:
     try:
         tls = tls_context(settings.tls) if settings.tls else None
     except BdopsError as e:
-        return Server(name=instance.name, error=why_unread(e))
+        return Server(name=instance.name, error=why_unread(e), error_code=e.code)
     admin: dict[str, Any] = {}
     admin_error: BdopsError | None = None
     if settings.admin_port is not None:
@@ -98,7 +98,8 @@ def _server(
     # The client port's own words count more: that is where clients go.
     telling = words_error or admin_error
     serving = False if telling and telling.code in _NOT_SERVING else None
-    return replace(server, serving=serving, error=why_unread(telling) if telling else "no answer told its mode")
+    why, code = (why_unread(telling), telling.code) if telling else ("no answer told its mode", None)
+    return replace(server, serving=serving, error=why, error_code=code)
 
 
 def _by_admin(
@@ -206,4 +207,4 @@ def _expected(instance: Instance) -> ExpectedServer:
 
 
 def _late(instance: Instance, why: str) -> Server:
-    return Server(name=instance.name, serving=False, error=why)
+    return Server(name=instance.name, serving=False, error=why, error_code="ZK_SILENT")

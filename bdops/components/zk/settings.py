@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from bdops.core.actor import RestartRules
 from bdops.core.component import ComponentSettings, Role
 from bdops.core.model import SecretRef
 
@@ -27,12 +28,31 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ZkRestartRules(RestartRules):
+    """How patient a job is, and what it asks of a server before and after its restart.
+
+    max_behind: transactions that a server may be behind the leader and still counts as caught up.
+    verify_write: create, read and delete a znode on each restarted server, below `probe_under`, which must be
+        a znode that the inventory's `user` may create children of.
+    """
+
+    max_behind: int = 1000
+    verify_write: bool = True
+    probe_under: str = "/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One server. Port numbers are as in zoo.cfg; `myid` is the server's id in the ensemble.
 
     admin_port: the AdminServer's; null where it is off. admin_path: its `admin.commandURL`.
     four_letter_words: false where none are whitelisted, and bdops is not to miss them.
-    user, password: a digest identity, used by commands that read or write znodes.
+    user, password: a digest identity, used by commands that read or write znodes, and by snapshots.
+    snapshot_dir: the folder, on the machine that bdops runs on, of the ensemble's snapshots; null means one below
+        bdops' own state folder.
+    snapshot_max_age_h: how old the newest good one may be, where there is a `snapshot_dir`.
+    backup_proved_max_age_d: how many days old the last drill that proved one may be; null means that none is asked for.
+    zookeeper_home: an unpacked ZooKeeper on that machine, whose jars a drill runs; null means the lab's jars.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -50,6 +70,11 @@ class Settings:
     password: SecretRef | None = None
     data_dirs: tuple[str, ...] = ()
     log_dir: str | None = None
+    snapshot_dir: str | None = None
+    snapshot_max_age_h: float = 26.0
+    backup_proved_max_age_d: float | None = None
+    zookeeper_home: str | None = None
+    restart: ZkRestartRules = ZkRestartRules()
 
 
 PORTS = ("client_port", "admin_port", "peer_port", "election_port")

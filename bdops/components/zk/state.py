@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from bdops.components.backup_standing import Backups
+
 Role = Literal["participant", "observer"]
 Mode = Literal["leader", "follower", "observer", "standalone", "read-only"]
 
@@ -51,12 +53,16 @@ class Member:
 class Server:
     """What was observed of one server of the inventory. `name` is the instance's.
 
-    serving: whether it serves clients; None when bdops could not tell, and `error` says why.
+    serving: whether it serves clients; None when bdops could not tell, and `error` says why, `error_code` in a
+        word: ZK_REFUSED (no process listens), ZK_NOT_SERVING (it has no quorum, or joins it), ZK_SILENT (it
+        accepts and does not answer), ...
     admin_error, words_error: why the AdminServer or a four-letter word did not answer; None when it did.
     zxid: the last transaction applied. Of a server that seemed to be behind the leader it was read again,
         after the leader's: what is missing then is missing, not an effect of the order of reading.
     members: the ensemble's configuration as this server has it, `config_version` the zxid that set it (hex);
         `observers_known` is false when only the voters could be read (AdminServer without `conf`).
+    weighted: whether that configuration has groups or weights (hierarchical quorums), so that votes are no
+        plain majority.
     synced_followers, synced_observers, pending_syncs: known by the leader alone.
     latencies: of requests, in ms, since the start or the last reset; p99 of the recent ones.
     """
@@ -66,6 +72,7 @@ class Server:
     name: str
     serving: bool | None = None
     error: str | None = None
+    error_code: str | None = None
     admin_error: str | None = None
     words_error: str | None = None
     mode: Mode | None = None
@@ -79,6 +86,7 @@ class Server:
     members: tuple[Member, ...] | None = None
     observers_known: bool = True
     config_version: str | None = None
+    weighted: bool | None = None
     synced_followers: int | None = None
     synced_observers: int | None = None
     pending_syncs: int | None = None
@@ -110,6 +118,7 @@ class ZkState:
     unread: Mapping[str, str] = field(default_factory=dict)
     expected: tuple[ExpectedServer, ...] | None = None
     servers: tuple[Server, ...] | None = None
+    backups: Backups | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

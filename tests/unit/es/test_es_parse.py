@@ -108,3 +108,40 @@ def test_a_snapshot_without_an_end_is_still_running() -> None:
 def test_a_health_that_lacks_what_elasticsearch_gives_is_not_taken_for_one(broken: dict[str, Any]) -> None:
     with pytest.raises((KeyError, AttributeError)):
         parse.health(broken)
+
+
+def test_a_running_snapshot_names_the_shards_that_each_node_still_has_to_write() -> None:
+    """As 8.19 has it in the cluster state: a shard that waits for another snapshot has no node yet."""
+
+    def shard(number: int, state: str, node: str | None) -> Any:
+        return {"index": {"index_name": "orders", "index_uuid": "x"}, "shard": number, "state": state, "node": node}
+
+    entry = {
+        "repository": "s3",
+        "snapshot": "nightly",
+        "shards": [
+            shard(0, "INIT", "id1"),
+            shard(1, "SUCCESS", "id1"),
+            shard(2, "QUEUED", None),
+            shard(3, "MISSING", None),
+        ],
+    }
+    primary = {"state": "STARTED", "primary": True, "node": "id2"}
+    answer = body() | {
+        "nodes": {"id1": {"name": "node1"}, "id2": {"name": "node2"}},
+        "routing_table": {"indices": {"orders": {"shards": {"2": [primary]}}}},
+        "snapshots": {"snapshots": [entry]},
+    }
+    (found,) = parse.cluster_state(answer).running_snapshots
+    assert (found.repository, found.name) == ("s3", "nightly")
+    assert found.writing == {"node1": ("orders[0]",), "node2": ("orders[2]",)}
+    assert parse.cluster_state(body()).running_snapshots == ()
+
+
+def test_an_index_tells_how_many_copies_its_writes_want_and_whether_a_snapshot_holds_its_data() -> None:
+    settings = {"index.write.wait_for_active_shards": "all", "index.store.type": "snapshot"}
+    answer = body()
+    answer["metadata"]["indices"] = {"a": {"settings": settings}, "b": {"settings": {}}}
+    a, b = parse.cluster_state(answer).indices
+    assert (a.active_for_writes, a.from_snapshot) == ("all", True)
+    assert (b.active_for_writes, b.from_snapshot) == ("1", False)

@@ -85,20 +85,22 @@ EXPECTED: dict[str, dict[str, tuple[str, set[str]]]] = {
         "ES_SHARD_SKEW": ("warning", {"node1", "node2"}),
     },
     "snapshots_failing": {
-        "ES_SNAPSHOT_AGE": ("critical", {"s3"}),
-        "ES_SNAPSHOT_FAILED": ("warning", {"s3/n23"}),
+        "ES_BACKUP_AGE": ("critical", {"s3"}),
+        "ES_BACKUP_FAILED": ("warning", {"s3/n23"}),
     },
     "no_good_snapshot": {
-        "ES_SNAPSHOT_AGE": ("critical", {"s3"}),
-        "ES_SNAPSHOT_FAILED": ("warning", {"s3/n23"}),
+        "ES_BACKUP_AGE": ("critical", {"s3"}),
+        "ES_BACKUP_FAILED": ("warning", {"s3/n23"}),
     },
-    "no_repository": {"ES_SNAPSHOT_AGE": ("warning", {"repositories"})},
+    "no_repository": {"ES_BACKUP_AGE": ("warning", {"repositories"})},
     "nothing_to_save": {},
-    "repository_missing": {"ES_SNAPSHOT_AGE": ("critical", {"offsite"})},
+    "repository_missing": {"ES_BACKUP_AGE": ("critical", {"offsite"})},
     "repository_unreadable": {
-        "ES_SNAPSHOT_AGE": ("unknown", {"s3"}),
-        "ES_SNAPSHOT_FAILED": ("warning", {"s3"}),
+        "ES_BACKUP_AGE": ("unknown", {"s3"}),
+        "ES_BACKUP_FAILED": ("warning", {"s3"}),
     },
+    "proof_too_old": {"ES_BACKUP_PROVED_AGE": ("warning", {"s3"})},
+    "never_proved": {"ES_BACKUP_PROVED_AGE": ("warning", {"s3"})},
     "snapshot_running_long": {"ES_SNAPSHOT_RUNNING": ("warning", {"s3/n23"})},
 }
 
@@ -173,11 +175,11 @@ def test_a_read_only_index_names_the_node_whose_disk_is_full() -> None:
 
 
 def test_failed_snapshots_since_the_last_good_one_are_named() -> None:
-    assert "since then: n23 PARTIAL, n22 FAILED" in judged("snapshots_failing")["ES_SNAPSHOT_AGE"].summary
+    assert "since then: n23 PARTIAL, n22 FAILED" in judged("snapshots_failing")["ES_BACKUP_AGE"].summary
 
 
 def test_the_age_of_a_snapshot_counts_from_its_start_and_the_policy_sets_the_limit() -> None:
-    (metric,) = judged("healthy")["ES_SNAPSHOT_AGE"].metrics
+    (metric,) = judged("healthy")["ES_BACKUP_AGE"].metrics
     assert metric.value == 11 * 3600
     assert (metric.warning, metric.critical) == (26 * 3600, 52 * 3600)
 

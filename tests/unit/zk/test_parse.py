@@ -101,6 +101,12 @@ def test_conf_gives_the_membership_with_roles_several_addresses_and_the_version(
     )
 
 
+@pytest.mark.parametrize("line", ["group.1=1:2:10", "weight.2=0"])
+def test_conf_tells_a_quorum_that_is_no_plain_majority(line: str) -> None:
+    assert parse.conf_fields(CONF)["weighted"] is False
+    assert parse.conf_fields(f"{CONF}\n{line}\n")["weighted"] is True
+
+
 def test_conf_of_a_server_that_stands_alone_has_no_membership() -> None:
     alone = "".join(line for line in CONF.splitlines(keepends=True) if not line.startswith(("server.", "version=")))
     assert "members" not in parse.conf_fields(alone)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bdops.components.es.checks.common import listed, silent
+from bdops.components.es.checks.common import silent
 from bdops.components.es.state import EsState
 from bdops.components.es.watermarks import Level, Watermark, watermarks
 from bdops.core.checks import Check, Finding, Limits, Metric, Severity, Threshold, Verdict
-from bdops.core.units import format_size, plural
+from bdops.core.units import format_size, listed, plural
 
 _EFFECT: dict[Level, tuple[Severity, str]] = {
     "low": (Severity.WARNING, "no new replicas come here"),

@@ -30,10 +30,3 @@ def silent(state: EsState, server: Server, what: str, reading: str) -> Finding:
     # That its answer hung on another node is no reason to blame this one.
     blamed = (server.instance,) if server.error else ()
     return Finding(server.instance, Severity.UNKNOWN, f"{what} not known: {why}", blamed)
-
-
-def listed(names: Iterable[str], limit: int = 6) -> str:
-    """`a, b, c and 4 more`."""
-    every = list(names)
-    more = len(every) - limit
-    return ", ".join(every[:limit]) + (f" and {more} more" if more > 0 else "")

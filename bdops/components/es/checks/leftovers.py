@@ -3,74 +3,53 @@
 from __future__ import annotations
 
 from collections import Counter
-from fnmatch import fnmatchcase
 
-from bdops.components.es.checks.common import instances, listed
-from bdops.components.es.state import EsState, Member
+from bdops.components.es.checks.common import instances
+from bdops.components.es.leftovers import ENABLE, FILTERS, cluster_filters, index_excludes, switched_off
+from bdops.components.es.state import EsState
 from bdops.components.es.watermarks import watermarks
 from bdops.core.checks import Check, Finding, Limits, Metric, Severity, Verdict
-from bdops.core.units import plural
-
-ENABLE = "cluster.routing.allocation.enable"
-REBALANCE = "cluster.routing.rebalance.enable"
-FILTERS = tuple(f"cluster.routing.allocation.{kind}." for kind in ("exclude", "include", "require"))
-INDEX_ENABLE = ("index.routing.allocation.enable", "index.routing.rebalance.enable")
-INDEX_EXCLUDE = "index.routing.allocation.exclude."
-_LEVELS = ("transient", "persistent", "defaults")
+from bdops.core.units import listed, plural
 
 
 def _allocation(state: EsState, limits: Limits) -> Verdict:
     assert state.settings is not None
     findings: list[Finding] = []
-    for name in (ENABLE, REBALANCE):
-        in_force = state.settings.value(name)
-        for level in _LEVELS:
-            value = getattr(state.settings, level).get(name)
-            if value is None or value.lower() == "all":
-                continue
-            where = "elasticsearch.yml" if level == "defaults" else level
-            text = f"{value} ({where})"
-            if in_force != value:
-                text += f", overruled by {in_force} for now"
-            severity = Severity.CRITICAL if name == ENABLE and in_force == "none" else Severity.WARNING
-            findings.append(Finding(name, severity, text))
-    for index in state.indices or ():
-        for name in INDEX_ENABLE:
-            value = index.allocation.get(name, "all")
-            if value.lower() != "all":
-                findings.append(Finding(index.name, Severity.WARNING, f"{name}: {value}"))
+    for left in switched_off(state):
+        if left.level == "index":
+            findings.append(Finding(left.object, Severity.WARNING, f"{left.name}: {left.value}"))
+            continue
+        in_force = state.settings.value(left.name)
+        text = f"{left.value} ({'elasticsearch.yml' if left.level == 'defaults' else left.level})"
+        if in_force != left.value:
+            text += f", overruled by {in_force} for now"
+        severity = Severity.CRITICAL if left.name == ENABLE and in_force == "none" else Severity.WARNING
+        findings.append(Finding(left.name, severity, text))
     if not findings:
         return Verdict("allocation and rebalancing are on", metrics=(Metric("leftover_settings", 0),))
     return Verdict(
-        "; ".join(f"{f.object} is {f.detail}" for f in findings[:3])
-        + (f" and {len(findings) - 3} more" if len(findings) > 3 else ""),
+        listed((f"{f.object} is {f.detail}" for f in findings), 3),
         tuple(findings),
         (Metric("leftover_settings", len(findings)),),
     )
 
 
 def _excludes(state: EsState, limits: Limits) -> Verdict:
-    assert state.settings is not None
     findings: list[Finding] = []
     counts = Counter(s.node for s in state.shards or () if s.node)
-    for level in ("transient", "persistent"):
-        for name, value in getattr(state.settings, level).items():
-            prefix = next((f for f in FILTERS if name.startswith(f)), None)
-            if prefix is None or not value.strip():
-                continue
-            nodes = [m.name for m in state.members or () if _matches(m, name.removeprefix(prefix), value)]
-            text = f"{value} ({level})"
-            if prefix.endswith("exclude."):
-                still = sum(counts[n] for n in nodes)
-                left = f", {plural(still, 'shard')} still there" if state.shards is not None else ""
-                text += f": {listed(nodes)}{left}" if nodes else ": no node in the cluster matches"
-            blamed = instances(state, nodes) if prefix.endswith("exclude.") else ()
-            findings.append(Finding(name, Severity.WARNING, text, blamed))
-    for index in state.indices or ():
-        for name, value in index.allocation.items():
-            if name.startswith(INDEX_EXCLUDE) and value.strip():
-                nodes = [m.name for m in state.members or () if _matches(m, name.removeprefix(INDEX_EXCLUDE), value)]
-                findings.append(Finding(index.name, Severity.WARNING, f"{name}: {value}", instances(state, nodes)))
+    for left in cluster_filters(state):
+        text = f"{left.value} ({left.level})"
+        excludes = left.name.startswith(FILTERS[0])
+        if excludes:
+            still = sum(counts[n] for n in left.nodes)
+            held = f", {plural(still, 'shard')} still there" if state.shards is not None else ""
+            text += f": {listed(left.nodes)}{held}" if left.nodes else ": no node in the cluster matches"
+        blamed = instances(state, left.nodes) if excludes else ()
+        findings.append(Finding(left.name, Severity.WARNING, text, blamed))
+    for left in index_excludes(state):
+        findings.append(
+            Finding(left.object, Severity.WARNING, f"{left.name}: {left.value}", instances(state, left.nodes))
+        )
     if not findings:
         return Verdict("no node is excluded from allocation", metrics=(Metric("excludes", 0),))
     return Verdict(
@@ -79,20 +58,6 @@ def _excludes(state: EsState, limits: Limits) -> Verdict:
         tuple(findings),
         (Metric("excludes", len(findings)),),
     )
-
-
-def _matches(member: Member, attribute: str, value: str) -> bool:
-    """Whether one of the comma-separated patterns matches the node. Addresses are compared without their port."""
-    address = (member.address or "").rsplit(":", 1)[0].strip("[]")
-    actual = {
-        "_name": member.name,
-        "_id": member.id or "",
-        "_ip": address,
-        "_host_ip": address,
-        "_publish_ip": address,
-        "_host": address,
-    }.get(attribute, member.attributes.get(attribute, ""))
-    return any(actual and fnmatchcase(actual, pattern.strip()) for pattern in value.split(","))
 
 
 def _blocks(state: EsState, limits: Limits) -> Verdict:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from bdops.components.es.checks.common import instances, listed, missing_nodes
+from bdops.components.es.checks.common import instances, missing_nodes
 from bdops.components.es.state import EsState
 from bdops.core.checks import Check, Finding, Limits, Metric, Severity, Threshold, Verdict, worst
 from bdops.core.quorum import Quorum
-from bdops.core.units import format_duration, plural
+from bdops.core.units import format_duration, listed, plural
 
 
 def _nodes(state: EsState, limits: Limits) -> Verdict:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from bdops.components.es.checks.common import instances, listed, missing_nodes
+from bdops.components.es.checks.common import instances, missing_nodes
 from bdops.components.es.state import EsState, Explanation, Member, Shard
 from bdops.core.checks import Check, Finding, Limits, Metric, Severity, Threshold, Verdict
-from bdops.core.units import plural
+from bdops.core.units import listed, plural
 
 DECIDERS = {
     "same_shard": "holds a copy of it already",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from bdops.components.es.checks.common import listed
-from bdops.components.es.state import EsState, Repository, Snapshot
+from bdops.components.backup_checks import AGE, PROVED_AGE, age_limit, judge_proof
+from bdops.components.es.state import EsState, Repository, Snapshot, SnapshotPolicy
 from bdops.core.checks import Check, Finding, Limits, Metric, Severity, Threshold, Verdict
-from bdops.core.units import format_duration, plural
+from bdops.core.units import format_duration, listed, plural
 
 GOOD = "SUCCESS"
 RUNNING = ("IN_PROGRESS", "STARTED", "INIT")
@@ -24,12 +23,9 @@ def _age(state: EsState, limits: Limits) -> Verdict:
     assert state.indices is not None
     if not state.indices:
         return Verdict("there is no index to back up")
-    threshold = limits["age"]
-    policy = state.snapshot_policy
-    if policy is not None and threshold.warning == _DEFAULT_AGE_S:
-        threshold = replace(threshold, warning=policy.max_age_h * 3600, critical=policy.max_age_h * 7200)
-    wanted = policy.repositories if policy else ()
-    if wanted:
+    policy = state.snapshot_policy or SnapshotPolicy()
+    threshold = age_limit(limits, policy.max_age_h)
+    if wanted := policy.repositories:
         known = {r.name: r for r in state.repositories}
         findings = []
         metrics = []
@@ -95,6 +91,15 @@ def _failed(state: EsState, limits: Limits) -> Verdict:
     return Verdict("the last snapshot of every repository is good" if state.repositories else "no repository")
 
 
+def _proved(state: EsState, limits: Limits) -> Verdict:
+    assert state.repositories is not None
+    policy = state.snapshot_policy or SnapshotPolicy()
+    mine = [r for r in state.repositories if not policy.repositories or r.name in policy.repositories]
+    proofs = [r.proved_at for r in mine if r.proved_at is not None]
+    where = mine[0].name if len(mine) == 1 else "all repositories"
+    return judge_proof(where, max(proofs, default=None), state.taken_at, limits, policy.proved_max_age_d)
+
+
 def _running(state: EsState, limits: Limits) -> Verdict:
     assert state.repositories is not None
     running = [(r, s) for r in state.repositories for s in r.snapshots if s.state in RUNNING]
@@ -116,11 +121,9 @@ def _running(state: EsState, limits: Limits) -> Verdict:
     return Verdict(f"{plural(len(running), 'snapshot')} running" if running else "none running", metrics=metrics)
 
 
-_DEFAULT_AGE_S = 26 * 3600.0
-
 CHECKS: tuple[Check[EsState], ...] = (
     Check(
-        code="ES_SNAPSHOT_AGE",
+        code="ES_BACKUP_AGE",
         meaning="The age of the newest *good* snapshot: what a disaster would cost now. FAILED and PARTIAL ones "
         "never count. With `snapshot_repositories` in the inventory each of those must have one, else any "
         "repository will do.",
@@ -132,18 +135,28 @@ CHECKS: tuple[Check[EsState], ...] = (
         "cluster.",
         judge=_age,
         needs=("repositories", "indices"),
-        thresholds=(Threshold("age", "s", _DEFAULT_AGE_S, 2 * _DEFAULT_AGE_S),),
+        thresholds=(AGE,),
     ),
     Check(
-        code="ES_SNAPSHOT_FAILED",
+        code="ES_BACKUP_FAILED",
         meaning="The last finished snapshot of a repository is FAILED, PARTIAL or INCOMPATIBLE, or the repository "
-        "cannot be read. An older good one may still be there (ES_SNAPSHOT_AGE), but the next will "
+        "cannot be read. An older good one may still be there (ES_BACKUP_AGE), but the next will "
         "probably fail likewise.",
         remedy="see its failures: `GET _snapshot/REPOSITORY/SNAPSHOT`\n\n"
         "- PARTIAL: some primaries were not active; mend ES_STATUS first.\n"
         "- The repository: `POST _snapshot/REPOSITORY/_verify` says which nodes cannot reach it.",
         judge=_failed,
         needs=("repositories",),
+    ),
+    Check(
+        code="ES_BACKUP_PROVED_AGE",
+        meaning="The age of the last restore that proved a snapshot (`bdops es snapshot drill`). A snapshot that was "
+        "never restored is a hope. Nothing is held against its age unless `backup_proved_max_age_d` is in the "
+        "inventory.",
+        remedy="`bdops es snapshot drill` restores the newest good one beside what lives, compares, and cleans up.",
+        judge=_proved,
+        needs=("repositories",),
+        thresholds=(PROVED_AGE,),
     ),
     Check(
         code="ES_SNAPSHOT_RUNNING",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bdops.components.hdfs.checks import blocks, datanodes, journals, namenodes
+from bdops.components.hdfs.checks import backups, blocks, datanodes, journals, namenodes
 from bdops.components.hdfs.state import HdfsState
 from bdops.core.checks import Check
 
@@ -11,4 +11,5 @@ CHECKS: tuple[Check[HdfsState], ...] = (
     *journals.CHECKS,
     *blocks.CHECKS,
     *datanodes.CHECKS,
+    *backups.CHECKS,
 )

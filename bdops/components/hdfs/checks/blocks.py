@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bdops.components.hdfs.state import BlockState, HdfsState, instance_at, instance_of
+from bdops.components.hdfs.state import BlockState, HdfsState, datanode_at, instance_of
 from bdops.core.checks import Check, Finding, Limits, Metric, Severity, Threshold, Verdict
-from bdops.core.units import plural
+from bdops.core.units import listed, plural
 
 
 def lost_datanodes(state: HdfsState) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ def _named(
         detail = f"{plural(len(mine), 'block')}, worst {worst.block}: {worst.live} of {worst.wanted} {what}"
         if worst.leaving:
             detail += f" and {worst.leaving} on DataNodes that leave"
-        holders = dict.fromkeys(instance_at(state, address) for b in mine for address in b.corrupt_on)
+        holders = dict.fromkeys(datanode_at(state, address) or address for b in mine for address in b.corrupt_on)
         findings.append(Finding(file, severity, detail, tuple(holders) or blames))
     return tuple(findings)
 
@@ -71,7 +71,7 @@ def _missing(state: HdfsState, limits: Limits) -> Verdict:
                 if block
                 else "a block has no good copy"
             )
-            holders = tuple(instance_at(state, address) for address in block.corrupt_on) if block else ()
+            holders = tuple(datanode_at(state, address) or address for address in block.corrupt_on) if block else ()
             findings.append(Finding(path, Severity.CRITICAL, detail, holders or blames))
     metrics = (limits["missing"].metric(count), Metric("missing_rf1", state.replicated_blocks.missing_rf1))
     severity = limits["missing"].severity(count)
@@ -91,7 +91,7 @@ def _corrupt(state: HdfsState, limits: Limits) -> Verdict:
     if count:
         degraded = _degraded(state, striped=False)
         for block in (b for b in degraded if b.corrupt_on):
-            holders = tuple(instance_at(state, address) for address in block.corrupt_on)
+            holders = tuple(datanode_at(state, address) or address for address in block.corrupt_on)
             detail = f"{block.block}: corrupt on {', '.join(holders)}, {block.live} of {block.wanted} copies good"
             findings.append(Finding(block.file, severity, detail, holders))
         named = {f.object for f in findings}
@@ -121,7 +121,7 @@ def _under_replicated(state: HdfsState, limits: Limits) -> Verdict:
         blocks = [b for b in _degraded(state, striped=False) if b.under_replicated and not b.missing]
         findings = _named(state, blocks, severity, blames)
         if blames:
-            summary += f"; look at {', '.join(blames)}"
+            summary += f"; look at {listed(blames)}"
     return Verdict(
         summary,
         findings,

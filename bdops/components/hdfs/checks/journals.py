@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bdops.components.hdfs.state import ExpectedInstance, HdfsState, JournalStream, same_server
+from bdops.components.hdfs.state import ExpectedInstance, HdfsState, JournalStream, instance_at
 from bdops.core.checks import Check, Finding, Limits, Metric, Severity, Threshold, Verdict
 from bdops.core.quorum import Quorum
 from bdops.core.units import format_duration, plural
@@ -72,10 +72,8 @@ def _streams(state: HdfsState) -> list[tuple[ExpectedInstance, JournalStream]]:
     pairs = []
     for stream in state.journal_streams or ():
         address, _, port = stream.address.rpartition(":")
-        for expected in state.expected_of("journalnode"):
-            if same_server(expected, address=address, hostname=address, port=int(port)):
-                pairs.append((expected, stream))
-                break
+        if expected := instance_at(state, address, port, "journalnode"):
+            pairs.append((expected, stream))
     return pairs
 
 

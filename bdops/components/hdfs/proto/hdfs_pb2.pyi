@@ -30,6 +30,11 @@ class DatanodeReportTypeProto(int, metaclass=_enum_type_wrapper.EnumTypeWrapper)
     ENTERING_MAINTENANCE: _ClassVar[DatanodeReportTypeProto]
     IN_MAINTENANCE: _ClassVar[DatanodeReportTypeProto]
 
+class OpenFilesTypeProto(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ALL_OPEN_FILES: _ClassVar[OpenFilesTypeProto]
+    BLOCKING_DECOMMISSION: _ClassVar[OpenFilesTypeProto]
+
 class RollingUpgradeActionProto(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     QUERY: _ClassVar[RollingUpgradeActionProto]
@@ -49,6 +54,8 @@ DEAD: DatanodeReportTypeProto
 DECOMMISSIONING: DatanodeReportTypeProto
 ENTERING_MAINTENANCE: DatanodeReportTypeProto
 IN_MAINTENANCE: DatanodeReportTypeProto
+ALL_OPEN_FILES: OpenFilesTypeProto
+BLOCKING_DECOMMISSION: OpenFilesTypeProto
 QUERY: RollingUpgradeActionProto
 START: RollingUpgradeActionProto
 FINALIZE: RollingUpgradeActionProto
@@ -272,7 +279,7 @@ class LocatedBlocksProto(_message.Message):
     def __init__(self, fileLength: _Optional[int] = ..., blocks: _Optional[_Iterable[_Union[LocatedBlockProto, _Mapping]]] = ..., underConstruction: bool = ..., lastBlock: _Optional[_Union[LocatedBlockProto, _Mapping]] = ..., isLastBlockComplete: bool = ..., ecPolicy: _Optional[_Union[ErasureCodingPolicyProto, _Mapping]] = ...) -> None: ...
 
 class HdfsFileStatusProto(_message.Message):
-    __slots__ = ("fileType", "path", "length", "block_replication", "blocksize", "locations", "fileId", "ecPolicy")
+    __slots__ = ("fileType", "path", "length", "permission", "owner", "group", "modification_time", "block_replication", "blocksize", "locations", "fileId", "ecPolicy")
     class FileType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         IS_DIR: _ClassVar[HdfsFileStatusProto.FileType]
@@ -284,6 +291,10 @@ class HdfsFileStatusProto(_message.Message):
     FILETYPE_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
+    PERMISSION_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    MODIFICATION_TIME_FIELD_NUMBER: _ClassVar[int]
     BLOCK_REPLICATION_FIELD_NUMBER: _ClassVar[int]
     BLOCKSIZE_FIELD_NUMBER: _ClassVar[int]
     LOCATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -292,12 +303,16 @@ class HdfsFileStatusProto(_message.Message):
     fileType: HdfsFileStatusProto.FileType
     path: bytes
     length: int
+    permission: FsPermissionProto
+    owner: str
+    group: str
+    modification_time: int
     block_replication: int
     blocksize: int
     locations: LocatedBlocksProto
     fileId: int
     ecPolicy: ErasureCodingPolicyProto
-    def __init__(self, fileType: _Optional[_Union[HdfsFileStatusProto.FileType, str]] = ..., path: _Optional[bytes] = ..., length: _Optional[int] = ..., block_replication: _Optional[int] = ..., blocksize: _Optional[int] = ..., locations: _Optional[_Union[LocatedBlocksProto, _Mapping]] = ..., fileId: _Optional[int] = ..., ecPolicy: _Optional[_Union[ErasureCodingPolicyProto, _Mapping]] = ...) -> None: ...
+    def __init__(self, fileType: _Optional[_Union[HdfsFileStatusProto.FileType, str]] = ..., path: _Optional[bytes] = ..., length: _Optional[int] = ..., permission: _Optional[_Union[FsPermissionProto, _Mapping]] = ..., owner: _Optional[str] = ..., group: _Optional[str] = ..., modification_time: _Optional[int] = ..., block_replication: _Optional[int] = ..., blocksize: _Optional[int] = ..., locations: _Optional[_Union[LocatedBlocksProto, _Mapping]] = ..., fileId: _Optional[int] = ..., ecPolicy: _Optional[_Union[ErasureCodingPolicyProto, _Mapping]] = ...) -> None: ...
 
 class DirectoryListingProto(_message.Message):
     __slots__ = ("partialListing", "remainingEntries")
@@ -334,6 +349,110 @@ class RollingUpgradeInfoProto(_message.Message):
     finalizeTime: int
     createdRollbackImages: bool
     def __init__(self, status: _Optional[_Union[RollingUpgradeStatusProto, _Mapping]] = ..., startTime: _Optional[int] = ..., finalizeTime: _Optional[int] = ..., createdRollbackImages: bool = ...) -> None: ...
+
+class ContentSummaryProto(_message.Message):
+    __slots__ = ("length", "fileCount", "directoryCount")
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    FILECOUNT_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORYCOUNT_FIELD_NUMBER: _ClassVar[int]
+    length: int
+    fileCount: int
+    directoryCount: int
+    def __init__(self, length: _Optional[int] = ..., fileCount: _Optional[int] = ..., directoryCount: _Optional[int] = ...) -> None: ...
+
+class SnapshottableDirectoryStatusProto(_message.Message):
+    __slots__ = ("dirStatus", "snapshot_quota", "snapshot_number", "parent_fullpath")
+    DIRSTATUS_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_QUOTA_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FULLPATH_FIELD_NUMBER: _ClassVar[int]
+    dirStatus: HdfsFileStatusProto
+    snapshot_quota: int
+    snapshot_number: int
+    parent_fullpath: bytes
+    def __init__(self, dirStatus: _Optional[_Union[HdfsFileStatusProto, _Mapping]] = ..., snapshot_quota: _Optional[int] = ..., snapshot_number: _Optional[int] = ..., parent_fullpath: _Optional[bytes] = ...) -> None: ...
+
+class SnapshottableDirectoryListingProto(_message.Message):
+    __slots__ = ("snapshottableDirListing",)
+    SNAPSHOTTABLEDIRLISTING_FIELD_NUMBER: _ClassVar[int]
+    snapshottableDirListing: _containers.RepeatedCompositeFieldContainer[SnapshottableDirectoryStatusProto]
+    def __init__(self, snapshottableDirListing: _Optional[_Iterable[_Union[SnapshottableDirectoryStatusProto, _Mapping]]] = ...) -> None: ...
+
+class SnapshotStatusProto(_message.Message):
+    __slots__ = ("dirStatus", "snapshotID", "parent_fullpath", "isDeleted")
+    DIRSTATUS_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOTID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FULLPATH_FIELD_NUMBER: _ClassVar[int]
+    ISDELETED_FIELD_NUMBER: _ClassVar[int]
+    dirStatus: HdfsFileStatusProto
+    snapshotID: int
+    parent_fullpath: bytes
+    isDeleted: bool
+    def __init__(self, dirStatus: _Optional[_Union[HdfsFileStatusProto, _Mapping]] = ..., snapshotID: _Optional[int] = ..., parent_fullpath: _Optional[bytes] = ..., isDeleted: bool = ...) -> None: ...
+
+class SnapshotListingProto(_message.Message):
+    __slots__ = ("snapshotListing",)
+    SNAPSHOTLISTING_FIELD_NUMBER: _ClassVar[int]
+    snapshotListing: _containers.RepeatedCompositeFieldContainer[SnapshotStatusProto]
+    def __init__(self, snapshotListing: _Optional[_Iterable[_Union[SnapshotStatusProto, _Mapping]]] = ...) -> None: ...
+
+class SnapshotDiffReportListingEntryProto(_message.Message):
+    __slots__ = ("fullpath", "dirId", "isReference", "targetPath", "fileId")
+    FULLPATH_FIELD_NUMBER: _ClassVar[int]
+    DIRID_FIELD_NUMBER: _ClassVar[int]
+    ISREFERENCE_FIELD_NUMBER: _ClassVar[int]
+    TARGETPATH_FIELD_NUMBER: _ClassVar[int]
+    FILEID_FIELD_NUMBER: _ClassVar[int]
+    fullpath: bytes
+    dirId: int
+    isReference: bool
+    targetPath: bytes
+    fileId: int
+    def __init__(self, fullpath: _Optional[bytes] = ..., dirId: _Optional[int] = ..., isReference: bool = ..., targetPath: _Optional[bytes] = ..., fileId: _Optional[int] = ...) -> None: ...
+
+class SnapshotDiffReportCursorProto(_message.Message):
+    __slots__ = ("startPath", "index")
+    STARTPATH_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    startPath: bytes
+    index: int
+    def __init__(self, startPath: _Optional[bytes] = ..., index: _Optional[int] = ...) -> None: ...
+
+class SnapshotDiffReportListingProto(_message.Message):
+    __slots__ = ("modifiedEntries", "createdEntries", "deletedEntries", "isFromEarlier", "cursor")
+    MODIFIEDENTRIES_FIELD_NUMBER: _ClassVar[int]
+    CREATEDENTRIES_FIELD_NUMBER: _ClassVar[int]
+    DELETEDENTRIES_FIELD_NUMBER: _ClassVar[int]
+    ISFROMEARLIER_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    modifiedEntries: _containers.RepeatedCompositeFieldContainer[SnapshotDiffReportListingEntryProto]
+    createdEntries: _containers.RepeatedCompositeFieldContainer[SnapshotDiffReportListingEntryProto]
+    deletedEntries: _containers.RepeatedCompositeFieldContainer[SnapshotDiffReportListingEntryProto]
+    isFromEarlier: bool
+    cursor: SnapshotDiffReportCursorProto
+    def __init__(self, modifiedEntries: _Optional[_Iterable[_Union[SnapshotDiffReportListingEntryProto, _Mapping]]] = ..., createdEntries: _Optional[_Iterable[_Union[SnapshotDiffReportListingEntryProto, _Mapping]]] = ..., deletedEntries: _Optional[_Iterable[_Union[SnapshotDiffReportListingEntryProto, _Mapping]]] = ..., isFromEarlier: bool = ..., cursor: _Optional[_Union[SnapshotDiffReportCursorProto, _Mapping]] = ...) -> None: ...
+
+class XAttrProto(_message.Message):
+    __slots__ = ("namespace", "name", "value")
+    class XAttrNamespaceProto(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        USER: _ClassVar[XAttrProto.XAttrNamespaceProto]
+        TRUSTED: _ClassVar[XAttrProto.XAttrNamespaceProto]
+        SECURITY: _ClassVar[XAttrProto.XAttrNamespaceProto]
+        SYSTEM: _ClassVar[XAttrProto.XAttrNamespaceProto]
+        RAW: _ClassVar[XAttrProto.XAttrNamespaceProto]
+    USER: XAttrProto.XAttrNamespaceProto
+    TRUSTED: XAttrProto.XAttrNamespaceProto
+    SECURITY: XAttrProto.XAttrNamespaceProto
+    SYSTEM: XAttrProto.XAttrNamespaceProto
+    RAW: XAttrProto.XAttrNamespaceProto
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    namespace: XAttrProto.XAttrNamespaceProto
+    name: str
+    value: bytes
+    def __init__(self, namespace: _Optional[_Union[XAttrProto.XAttrNamespaceProto, str]] = ..., name: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
 
 class SetSafeModeRequestProto(_message.Message):
     __slots__ = ("action", "checked")
@@ -459,6 +578,36 @@ class ListCorruptFileBlocksResponseProto(_message.Message):
     corrupt: CorruptFileBlocksProto
     def __init__(self, corrupt: _Optional[_Union[CorruptFileBlocksProto, _Mapping]] = ...) -> None: ...
 
+class ListOpenFilesRequestProto(_message.Message):
+    __slots__ = ("id", "types", "path")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TYPES_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    types: _containers.RepeatedScalarFieldContainer[OpenFilesTypeProto]
+    path: str
+    def __init__(self, id: _Optional[int] = ..., types: _Optional[_Iterable[_Union[OpenFilesTypeProto, str]]] = ..., path: _Optional[str] = ...) -> None: ...
+
+class OpenFilesBatchResponseProto(_message.Message):
+    __slots__ = ("id", "path", "clientName", "clientMachine")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    CLIENTNAME_FIELD_NUMBER: _ClassVar[int]
+    CLIENTMACHINE_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    path: str
+    clientName: str
+    clientMachine: str
+    def __init__(self, id: _Optional[int] = ..., path: _Optional[str] = ..., clientName: _Optional[str] = ..., clientMachine: _Optional[str] = ...) -> None: ...
+
+class ListOpenFilesResponseProto(_message.Message):
+    __slots__ = ("entries", "hasMore")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    HASMORE_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[OpenFilesBatchResponseProto]
+    hasMore: bool
+    def __init__(self, entries: _Optional[_Iterable[_Union[OpenFilesBatchResponseProto, _Mapping]]] = ..., hasMore: bool = ...) -> None: ...
+
 class GetListingRequestProto(_message.Message):
     __slots__ = ("src", "startAfter", "needLocation")
     SRC_FIELD_NUMBER: _ClassVar[int]
@@ -582,6 +731,190 @@ class SetErasureCodingPolicyRequestProto(_message.Message):
 class SetErasureCodingPolicyResponseProto(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class MkdirsRequestProto(_message.Message):
+    __slots__ = ("src", "masked", "createParent")
+    SRC_FIELD_NUMBER: _ClassVar[int]
+    MASKED_FIELD_NUMBER: _ClassVar[int]
+    CREATEPARENT_FIELD_NUMBER: _ClassVar[int]
+    src: str
+    masked: FsPermissionProto
+    createParent: bool
+    def __init__(self, src: _Optional[str] = ..., masked: _Optional[_Union[FsPermissionProto, _Mapping]] = ..., createParent: bool = ...) -> None: ...
+
+class MkdirsResponseProto(_message.Message):
+    __slots__ = ("result",)
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    result: bool
+    def __init__(self, result: bool = ...) -> None: ...
+
+class DeleteRequestProto(_message.Message):
+    __slots__ = ("src", "recursive")
+    SRC_FIELD_NUMBER: _ClassVar[int]
+    RECURSIVE_FIELD_NUMBER: _ClassVar[int]
+    src: str
+    recursive: bool
+    def __init__(self, src: _Optional[str] = ..., recursive: bool = ...) -> None: ...
+
+class DeleteResponseProto(_message.Message):
+    __slots__ = ("result",)
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    result: bool
+    def __init__(self, result: bool = ...) -> None: ...
+
+class Rename2RequestProto(_message.Message):
+    __slots__ = ("src", "dst", "overwriteDest")
+    SRC_FIELD_NUMBER: _ClassVar[int]
+    DST_FIELD_NUMBER: _ClassVar[int]
+    OVERWRITEDEST_FIELD_NUMBER: _ClassVar[int]
+    src: str
+    dst: str
+    overwriteDest: bool
+    def __init__(self, src: _Optional[str] = ..., dst: _Optional[str] = ..., overwriteDest: bool = ...) -> None: ...
+
+class Rename2ResponseProto(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetContentSummaryRequestProto(_message.Message):
+    __slots__ = ("path",)
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    def __init__(self, path: _Optional[str] = ...) -> None: ...
+
+class GetContentSummaryResponseProto(_message.Message):
+    __slots__ = ("summary",)
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    summary: ContentSummaryProto
+    def __init__(self, summary: _Optional[_Union[ContentSummaryProto, _Mapping]] = ...) -> None: ...
+
+class SetXAttrRequestProto(_message.Message):
+    __slots__ = ("src", "xAttr", "flag")
+    SRC_FIELD_NUMBER: _ClassVar[int]
+    XATTR_FIELD_NUMBER: _ClassVar[int]
+    FLAG_FIELD_NUMBER: _ClassVar[int]
+    src: str
+    xAttr: XAttrProto
+    flag: int
+    def __init__(self, src: _Optional[str] = ..., xAttr: _Optional[_Union[XAttrProto, _Mapping]] = ..., flag: _Optional[int] = ...) -> None: ...
+
+class SetXAttrResponseProto(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetXAttrsRequestProto(_message.Message):
+    __slots__ = ("src", "xAttrs")
+    SRC_FIELD_NUMBER: _ClassVar[int]
+    XATTRS_FIELD_NUMBER: _ClassVar[int]
+    src: str
+    xAttrs: _containers.RepeatedCompositeFieldContainer[XAttrProto]
+    def __init__(self, src: _Optional[str] = ..., xAttrs: _Optional[_Iterable[_Union[XAttrProto, _Mapping]]] = ...) -> None: ...
+
+class GetXAttrsResponseProto(_message.Message):
+    __slots__ = ("xAttrs",)
+    XATTRS_FIELD_NUMBER: _ClassVar[int]
+    xAttrs: _containers.RepeatedCompositeFieldContainer[XAttrProto]
+    def __init__(self, xAttrs: _Optional[_Iterable[_Union[XAttrProto, _Mapping]]] = ...) -> None: ...
+
+class AllowSnapshotRequestProto(_message.Message):
+    __slots__ = ("snapshotRoot",)
+    SNAPSHOTROOT_FIELD_NUMBER: _ClassVar[int]
+    snapshotRoot: str
+    def __init__(self, snapshotRoot: _Optional[str] = ...) -> None: ...
+
+class AllowSnapshotResponseProto(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DisallowSnapshotRequestProto(_message.Message):
+    __slots__ = ("snapshotRoot",)
+    SNAPSHOTROOT_FIELD_NUMBER: _ClassVar[int]
+    snapshotRoot: str
+    def __init__(self, snapshotRoot: _Optional[str] = ...) -> None: ...
+
+class DisallowSnapshotResponseProto(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CreateSnapshotRequestProto(_message.Message):
+    __slots__ = ("snapshotRoot", "snapshotName")
+    SNAPSHOTROOT_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOTNAME_FIELD_NUMBER: _ClassVar[int]
+    snapshotRoot: str
+    snapshotName: str
+    def __init__(self, snapshotRoot: _Optional[str] = ..., snapshotName: _Optional[str] = ...) -> None: ...
+
+class CreateSnapshotResponseProto(_message.Message):
+    __slots__ = ("snapshotPath",)
+    SNAPSHOTPATH_FIELD_NUMBER: _ClassVar[int]
+    snapshotPath: str
+    def __init__(self, snapshotPath: _Optional[str] = ...) -> None: ...
+
+class RenameSnapshotRequestProto(_message.Message):
+    __slots__ = ("snapshotRoot", "snapshotOldName", "snapshotNewName")
+    SNAPSHOTROOT_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOTOLDNAME_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOTNEWNAME_FIELD_NUMBER: _ClassVar[int]
+    snapshotRoot: str
+    snapshotOldName: str
+    snapshotNewName: str
+    def __init__(self, snapshotRoot: _Optional[str] = ..., snapshotOldName: _Optional[str] = ..., snapshotNewName: _Optional[str] = ...) -> None: ...
+
+class RenameSnapshotResponseProto(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DeleteSnapshotRequestProto(_message.Message):
+    __slots__ = ("snapshotRoot", "snapshotName")
+    SNAPSHOTROOT_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOTNAME_FIELD_NUMBER: _ClassVar[int]
+    snapshotRoot: str
+    snapshotName: str
+    def __init__(self, snapshotRoot: _Optional[str] = ..., snapshotName: _Optional[str] = ...) -> None: ...
+
+class DeleteSnapshotResponseProto(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetSnapshottableDirListingRequestProto(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetSnapshottableDirListingResponseProto(_message.Message):
+    __slots__ = ("snapshottableDirList",)
+    SNAPSHOTTABLEDIRLIST_FIELD_NUMBER: _ClassVar[int]
+    snapshottableDirList: SnapshottableDirectoryListingProto
+    def __init__(self, snapshottableDirList: _Optional[_Union[SnapshottableDirectoryListingProto, _Mapping]] = ...) -> None: ...
+
+class GetSnapshotListingRequestProto(_message.Message):
+    __slots__ = ("snapshotRoot",)
+    SNAPSHOTROOT_FIELD_NUMBER: _ClassVar[int]
+    snapshotRoot: str
+    def __init__(self, snapshotRoot: _Optional[str] = ...) -> None: ...
+
+class GetSnapshotListingResponseProto(_message.Message):
+    __slots__ = ("snapshotList",)
+    SNAPSHOTLIST_FIELD_NUMBER: _ClassVar[int]
+    snapshotList: SnapshotListingProto
+    def __init__(self, snapshotList: _Optional[_Union[SnapshotListingProto, _Mapping]] = ...) -> None: ...
+
+class GetSnapshotDiffReportListingRequestProto(_message.Message):
+    __slots__ = ("snapshotRoot", "fromSnapshot", "toSnapshot", "cursor")
+    SNAPSHOTROOT_FIELD_NUMBER: _ClassVar[int]
+    FROMSNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    TOSNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    snapshotRoot: str
+    fromSnapshot: str
+    toSnapshot: str
+    cursor: SnapshotDiffReportCursorProto
+    def __init__(self, snapshotRoot: _Optional[str] = ..., fromSnapshot: _Optional[str] = ..., toSnapshot: _Optional[str] = ..., cursor: _Optional[_Union[SnapshotDiffReportCursorProto, _Mapping]] = ...) -> None: ...
+
+class GetSnapshotDiffReportListingResponseProto(_message.Message):
+    __slots__ = ("diffReport",)
+    DIFFREPORT_FIELD_NUMBER: _ClassVar[int]
+    diffReport: SnapshotDiffReportListingProto
+    def __init__(self, diffReport: _Optional[_Union[SnapshotDiffReportListingProto, _Mapping]] = ...) -> None: ...
 
 class GetDatanodeInfoRequestProto(_message.Message):
     __slots__ = ()
