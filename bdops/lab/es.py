@@ -135,9 +135,15 @@ def prepare(lab: Lab, say: Say) -> None:
         for folder in (config, log_dir(lab, host), temp_dir(lab, host), *data_dirs(lab, host)):
             folder.mkdir(mode=0o700, exist_ok=True)
         settings = node_settings(lab, host)
-        (config / "elasticsearch.yml").write_text("".join(f'{k}: "{v}"\n' for k, v in settings.items()))
-        (config / "server-args").write_bytes(server_args(settings, config, log_dir(lab, host)))
+        _write(config / "elasticsearch.yml", "".join(f'{k}: "{v}"\n' for k, v in settings.items()).encode())
+        _write(config / "server-args", server_args(settings, config, log_dir(lab, host)))
         shutil.copyfile(home(lab) / "config" / "log4j2.properties", config / "log4j2.properties")
+
+
+def _write(file: Path, content: bytes) -> None:
+    """A file that is as it should be keeps its time: by that a server is known to be stale."""
+    if not file.exists() or file.read_bytes() != content:
+        file.write_bytes(content)
 
 
 def temp_dir(lab: Lab, host: str) -> Path:
@@ -239,6 +245,7 @@ def inventory(lab: Lab) -> Mapping[str, Any]:
             host: {
                 "data_dirs": [str(folder) for folder in data_dirs(lab, host)],
                 "log_dir": str(log_dir(lab, host)),
+                "service": {"files": [str(config_dir(lab, host) / "elasticsearch.yml")]},
             }
             for host in HOSTS
         },

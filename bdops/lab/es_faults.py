@@ -358,14 +358,14 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="es-no-snapshot",
         help="the snapshot repository is no longer registered",
-        shows=("ES_SNAPSHOT_AGE",),
+        shows=("ES_BACKUP_AGE",),
         break_it=_lose_repository,
         heal=_find_repository,
     ),
     Fault(
         name="es-snapshot-partial",
         help="the last snapshot is PARTIAL",
-        shows=("ES_SNAPSHOT_FAILED",),
+        shows=("ES_BACKUP_FAILED",),
         break_it=_partial_snapshot,
         heal=_remove_partial_snapshot,
     ),

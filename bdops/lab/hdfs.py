@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from bdops.lab.lab import Lab
 
 VERSION = "3.5.0"
+ARTIFACTS = tuple(
+    f"org.apache.hadoop:{name}:{VERSION}" for name in ("hadoop-common", "hadoop-hdfs", "hadoop-hdfs-client")
+)
 NAMENODES = {"nn1": "node1", "nn2": "node2"}
 JOURNALS = ("node1", "node2", "node3")
 DATANODES = ("node1", "node2", "node3", "node4")
@@ -90,9 +94,30 @@ def prepare(lab: Lab, say: Say) -> None:
             zk=",".join(f"{by_name[host].address}:2181" for host in JOURNALS),
         )
         for name, text in texts.items():
-            (one.conf_dir / name).write_text(text)
+            file = one.conf_dir / name
+            # A file that is written anew makes the servers that run stale.
+            if not file.exists() or file.read_text() != text:
+                file.write_text(text)
         exclude_file(lab, one.name).touch()
+        _write_program(lab, one.name)
     _classes(lab, say)
+
+
+def program_file(lab: Lab, host: str) -> Path:
+    """A host's `hadoop`, as Hadoop's own bin/ has one."""
+    return node(lab, host).folder / "hadoop"
+
+
+def _write_program(lab: Lab, host: str) -> None:
+    shell = shlex.join(argv(lab, host, heap_mb=64, main="org.apache.hadoop.fs.FsShell"))
+    file = program_file(lab, host)
+    file.write_text(f"""\
+#!/bin/sh
+[ "$1" = fs ] || {{ echo "the lab has fs alone, and no $1" >&2; exit 2; }}
+shift
+exec {shell} "$@"
+""")
+    file.chmod(0o755)
 
 
 def exclude_file(lab: Lab, host: str) -> Path:
@@ -282,15 +307,32 @@ def inventory(lab: Lab) -> Mapping[str, Any]:
             "datanode": {"hosts": list(DATANODES)},
         },
         "instances": {
-            **{f"{host}/namenode": {"nn_id": nn} for nn, host in NAMENODES.items()},
-            **{f"{host}/datanode": {"data_dirs": [str(d) for d in data_dirs(lab, host)]} for host in DATANODES},
+            f"{host}/{role}": {**_settings(lab, host, role), "service": {"files": [str(f) for f in _files(lab, host)]}}
+            for host in DATANODES
+            for role in roles_of(host)
         },
     }
 
 
+def _settings(lab: Lab, host: str, role: str) -> dict[str, Any]:
+    """What the inventory says of one server beside its host."""
+    if role == "namenode":
+        return {"nn_id": next(nn for nn, one in NAMENODES.items() if one == host)}
+    if role == "datanode":
+        return {
+            "data_dirs": [str(d) for d in data_dirs(lab, host)],
+            "hadoop_command": str(program_file(lab, host)),
+        }
+    return {}
+
+
+def _files(lab: Lab, host: str) -> list[Path]:
+    """A change of these makes the host's servers stale."""
+    return [node(lab, host).conf_dir / name for name in ("core-site.xml", "hdfs-site.xml")]
+
+
 def config_files(lab: Lab) -> list[Path]:
-    names = ("core-site.xml", "hdfs-site.xml")
-    return [node(lab, host.name).conf_dir / name for host in lab.hosts for name in names]
+    return [file for host in lab.hosts for file in _files(lab, host.name)]
 
 
 RECIPE = Recipe(
@@ -298,9 +340,7 @@ RECIPE = Recipe(
     title="HDFS",
     memory_mb=1800,
     ports={host: tuple(p for role in roles_of(host) for p in PORTS[role]) for host in DATANODES},
-    artifacts=tuple(
-        f"org.apache.hadoop:{name}:{VERSION}" for name in ("hadoop-common", "hadoop-hdfs", "hadoop-hdfs-client")
-    ),
+    artifacts=ARTIFACTS,
     prepare=prepare,
     programs=programs,
     start=start,

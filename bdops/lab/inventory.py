@@ -26,6 +26,7 @@ def inventory(lab: Lab) -> dict[str, Any]:
         "version": 1,
         "clusters": {
             lab.name: {
+                "work_dir": str(lab.folder / "{host}" / "bdops"),
                 "ssh": {
                     "user": user(),
                     "port": SSH_PORT,

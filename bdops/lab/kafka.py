@@ -95,6 +95,10 @@ def server_properties(lab: Lab, host: str) -> str:
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL",
         "inter.broker.listener.name": "PLAINTEXT",
+        # There to be asked for ACLs; who comes without a name may do everything, as may all where no ACL says other.
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",
+        "allow.everyone.if.no.acl.found": "true",
         **secure_listener(lab),
         # A dynamic quorum (KIP-853): voters can be added and removed later.
         "controller.quorum.bootstrap.servers": ",".join(

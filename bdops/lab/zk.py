@@ -71,6 +71,8 @@ def zoo_cfg(lab: Lab, host: str) -> str:
         "admin.serverAddress": lab.host(host).address,
         "admin.serverPort": ADMIN_PORT,
         "serializeLastProcessedZxid.enabled": "true",
+        # The AdminServer restores once in five minutes by default.
+        "admin.rateLimiterIntervalInMS": 1,
         "autopurge.purgeInterval": 0,
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())

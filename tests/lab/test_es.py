@@ -129,7 +129,7 @@ def test_a_paused_node_costs_its_own_checks_and_the_run_is_in_time(who: str, bdo
             assert found["ES_STATUS"]["severity"] == "unknown"
         else:
             assert found["ES_ALLOCATION_SETTINGS"]["severity"] == "ok"
-            assert found["ES_SNAPSHOT_AGE"]["severity"] == "ok"
+            assert found["ES_BACKUP_AGE"]["severity"] == "ok"
     finally:
         bdops("lab", "resume", f"es/{host}", "--name", lab.name)
     eventually(lambda: not_ok(bdops) == set(), 120)

@@ -22,6 +22,7 @@ from bdops.core.model import Deployment
 from bdops.errors import NotAuthorised, OperationFailed, Unreachable
 from bdops.lab import hdfs, hdfs_faults
 from bdops.lab.recipe import Fault
+from tests import needs
 
 pytestmark = pytest.mark.lab("hdfs")
 
@@ -181,7 +182,7 @@ def test_a_fault_is_shown_by_the_checks_it_names_and_by_none_after_healing(
     fault: Fault, bdops, eventually, lab
 ) -> None:
     if fault.name == "hdfs-volume-full" and not lab.has_small_volume("hdfs", hdfs.SMALL_VOLUME_HOST):
-        pytest.skip("mounting a small volume takes root")
+        needs.root("mounting a small volume")
     try:
         put_in = bdops("lab", "fault", fault.name, "--name", lab.name)
         assert put_in.returncode == 0, put_in.stderr

@@ -19,6 +19,7 @@ import pytest
 from bdops.lab import processes, store, volumes, zk
 from bdops.lab.lab import Lab
 from bdops.lab.paths import cache_dir, runtime_dir
+from tests import needs
 from tests.contract.cli import Ran
 from tests.contract.cli import bdops as run_bdops
 
@@ -283,8 +284,8 @@ def test_all_of_a_lab_is_private_to_its_user(running: Own) -> None:
         assert secret.stat().st_mode & 0o077 == 0, secret
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount")
 def test_a_small_volume_fills_up_keeps_its_data_and_is_unmounted(running: Own, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs.root("mounting a small volume")
     lab = running.open(monkeypatch)
     folder = lab.small_volume("zk", "node1", 16)
     assert lab.has_small_volume("zk", "node1")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,16 @@ def commands() -> list[str]:
         for block in re.findall(r"```console\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
             found += [line.removeprefix("$ bdops ") for line in block.splitlines() if line.startswith("$ bdops ")]
     return [line for line in found if not re.match(r"lab (up|down|load)\b", line)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """What the README's commands write goes where it says, and no further."""
+    written = [Path("/tmp/bdops-backups"), Path("/tmp/bdops.prom"), Path("/tmp/kafka.json")]
+    assert all(str(path) in (ROOT / "README.md").read_text() for path in written)
+    yield
+    for path in written:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("command", commands())

@@ -40,7 +40,7 @@ class TestReading:
         state = read_state(deployment, timeout_s=10)
         assert state.unread == {}
         for server in servers_of(state):
-            optional = {"error", "admin_error", "words_error"}
+            optional = {"error", "error_code", "admin_error", "words_error"}
             if server.mode != "leader":
                 optional |= {"synced_followers", "synced_observers", "pending_syncs"}
             absent = {name for name in server.__dataclass_fields__ if getattr(server, name) is None}

@@ -1,4 +1,4 @@
-"""One lab of real servers for the whole run, with those components that the collected tests need.
+"""One lab of real servers for the whole run (tests/lab, tests/faults), with what the collected tests need.
 
 A test module says what it needs: `pytestmark = pytest.mark.lab("kafka", "zk")`; without arguments it needs the
 component that is in its name (test_kafka.py, test_lab_zk.py), or everything. `BDOPS_TEST_LAB=NAME` makes the
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,10 @@ from bdops.lab.processes import marked
 from bdops.registry import COMPONENTS
 from tests.contract.cli import Ran
 from tests.contract.cli import bdops as run_bdops
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Begun in the background of a shell, which has its children ignore it: some tests are about it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 T = TypeVar("T")
 UP_TIMEOUT_S = 2400
