@@ -1,0 +1,1 @@
+"""What checks said before: recorded results in a small database of the user's own."""
