@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bdops.errors import BdopsError, ExitCode, ReaderGone
+from bdops.registry import COMPONENTS
 
 if TYPE_CHECKING:
     from bdops.cli.frame import Session
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run one command of `sys.argv` and exit with its code."""
+    if shell := os.environ.get("_BDOPS_COMPLETE"):
+        from bdops.cli.completing import answer
+
+        sys.stdout.write(answer(shell, sys.argv[1:]))
+        return
     # Imports make many objects and no garbage: looking through them took a fifth of a check's time.
     gc.set_threshold(100_000)
     code = run(sys.argv[1:])
@@ -77,13 +83,13 @@ def _asked_output(argv: list[str]) -> str | None:
 def _code(session: Session, argv: list[str], code: ExitCode) -> int:
     """`check` is a monitoring plugin: whatever stops it is UNKNOWN (3) there, a usage error above all."""
     words = _words(argv)
-    monitoring = session.monitoring or words[:1] == ["check"] or words[1:2] == ["check"]
+    monitoring = session.monitoring or words[:1] == ["check"] or (words[1:2] == ["check"] and words[0] in COMPONENTS)
     return 3 if monitoring else int(code)
 
 
 def _words(argv: list[str]) -> list[str]:
     """The command's words without the common options and their values, of a line that may not have been parsed."""
-    takes_value = {"-i", "--inventory", "-c", "--cluster", "-o", "--output", "--timeout", "--reason"}
+    takes_value = {"-i", "--inventory", "-c", "--cluster", "-o", "--output", "--columns", "--timeout", "--reason"}
     return [
         word
         for before, word in zip(["", *argv], argv, strict=False)

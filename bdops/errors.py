@@ -6,7 +6,9 @@ turned into an exit code in one place, `bdops.__main__`. The codes are documente
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -31,6 +33,7 @@ class BdopsError(Exception):
 
     `message` says what happened to which object; `where` is a file:line, an address or an instance;
     `hint` is the next command or edit. `code` is stable and machine-readable, e.g. `INVENTORY_INVALID`.
+    `data` goes into the envelope beside the error: a job's id, a gate's reasons.
     """
 
     exit_code: ExitCode = ExitCode.FAILED
@@ -44,6 +47,7 @@ class BdopsError(Exception):
         self.hint = hint
         self.where = where
         self.code = code or self.default_code
+        self.data: Mapping[str, Any] = {}
 
 
 class OperationFailed(BdopsError):

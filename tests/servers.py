@@ -90,8 +90,11 @@ def http(answers_by_command: dict[str, str], *, status: str = "200 OK") -> Handl
     return handle
 
 
-def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """A certificate for 127.0.0.1 that signs itself: the file to trust, and a server's side of TLS with it."""
+def certificate(folder: Path, address: str = "127.0.0.1") -> tuple[Path, ssl.SSLContext]:
+    """A certificate for an address that signs itself: the file to trust, and a server's side of TLS with it.
+
+    Its key is beside it, in `key.pem`.
+    """
     from ipaddress import ip_address
 
     from cryptography import x509
@@ -109,7 +112,7 @@ def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
         .serial_number(1)
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

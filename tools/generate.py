@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from generate_commands import commands_page
+from generate_man import man_pages
 from generate_proto import generate_proto
 
 from bdops.components.state_file import state_schema
@@ -35,15 +37,29 @@ mutes:
 """
 
 
+OPERATIONS_HEAD = "## Operations"
+
+
 def generated() -> Iterator[tuple[Path, str]]:
     """Every generated file with the content that it should have."""
+    from bdops.cli.completion import SCRIPTS, command_tree
+    from bdops.cli.operations import operations
     from bdops.inventory.schema import inventory_schema
+    from bdops.playbooks.schema import playbook_schema
 
     yield ROOT / "docs/checks.md", checks_page()
+    yield ROOT / "docs/commands.md", commands_page()
     for name in (*COMPONENTS, "host"):
         yield ROOT / f"docs/state-{name}.schema.json", as_json(state_schema(component(name).state))
+    for name, page in man_pages():
+        yield ROOT / f"man/{name}", page
+    yield ROOT / "bdops/cli/completion_tree.json", as_json(command_tree())
+    for shell, script in SCRIPTS.items():
+        yield ROOT / f"completions/bdops.{shell}", script
     schema = inventory_schema({name: settings(name) for name in COMPONENTS})
     yield ROOT / "inventory/inventory.schema.json", as_json(schema)
+    yield ROOT / "playbooks/playbook.schema.json", as_json(playbook_schema(operations()))
+    yield ROOT / "docs/playbooks.md", with_operations((ROOT / "docs/playbooks.md").read_text())
 
 
 def as_json(content: Any) -> str:
@@ -57,6 +73,18 @@ def checks_page() -> str:
         parts.append(f"\n## {found.title}\n")
         parts += [check_section(check) for check in found.checks]
     return "".join(parts)
+
+
+def with_operations(page: str) -> str:
+    """The page of playbooks, its last section made anew from the commands: what each operation takes."""
+    from bdops.cli.operations import operations
+
+    lines = [page.partition(OPERATIONS_HEAD)[0], OPERATIONS_HEAD, "\n\n| operation | with |\n| --- | --- |\n"]
+    for operation in operations().values():
+        words = ", ".join(f"**{o.key}**" if o.required else o.key for o in operation.options)
+        kind = "" if operation.kind == "changes" else " (reads)"
+        lines.append(f"| `{operation.name}`{kind} | {words} |\n")
+    return "".join(lines)
 
 
 def check_section(check: Check[Any]) -> str:

@@ -42,6 +42,16 @@ wanted() {
   has_jdk || echo "jdk"
   command -v mvn >/dev/null || echo "maven"
   if ! has_sshd; then echo "openssh-server openssh-client"; fi
+  # The tests boot a systemd in a root of its own, and look at sockets.
+  if [ "$(uname)" = Linux ]; then
+    [ -x /lib/systemd/systemd ] || echo "systemd"
+    command -v ss >/dev/null || echo "iproute2"
+  fi
+  # What a few tests drive, and leave out where it is not there; a continuous integration leaves nothing out.
+  if [ -n "${CI:-}" ]; then
+    for program in zsh fish groff; do command -v "$program" >/dev/null || echo "$program"; done
+    command -v crontab >/dev/null || echo "cron"
+  fi
 }
 
 newest_jdk_package() {
@@ -83,6 +93,9 @@ explain() {
       python*) say "  Python >= 3.11 with venv     Debian, Ubuntu: python3 python3-venv   Fedora: python3   macOS: brew install python" ;;
       jdk) say "  a JDK >= 17 (java, javac)    Debian, Ubuntu: openjdk-17-jdk-headless   Fedora: java-17-openjdk-devel   or set JAVA_HOME" ;;
       maven) say "  Maven (mvn)                  Debian, Ubuntu, Fedora: maven" ;;
+      systemd) say "  systemd (for the tests)      Debian, Ubuntu, Fedora: systemd" ;;
+      iproute2) say "  ss (for the tests)           Debian, Ubuntu: iproute2   Fedora: iproute" ;;
+      zsh | fish | groff | cron) say "  $word (for the tests)         Debian, Ubuntu: $word" ;;
       openssh-server) say "  sshd                         Debian, Ubuntu, Fedora: openssh-server" ;;
     esac
   done

@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import CompletionItem
 
 from bdops import __version__
 from bdops.cli.frame import App, Group
@@ -16,7 +15,18 @@ from bdops.registry import COMPONENTS
 
 COMMANDS: dict[str, str] = {
     "check": "Check everything, or what a selector names; a monitoring plugin.",
-    **{name: f"{title}: status, checks, lists." for name, title in COMPONENTS.items()},
+    "watch": "Watch clusters and jobs live.",
+    "why": "Explain what is wrong: from symptom to cause.",
+    **{name: f"{title}: status, checks, lists, restarts." for name, title in COMPONENTS.items()},
+    "jobs": "Jobs: list, show, follow, resume, abort, undo.",
+    "doctor": "Find and remove what jobs, or anyone, left behind.",
+    "run": "Run a playbook: operations, one after the other, as one job.",
+    "exec": "Run a command on hosts.",
+    "push": "Copy a file to hosts.",
+    "pull": "Copy a file from hosts.",
+    "host": "Restart or maintain everything on one host.",
+    "cron": "Put checks and other commands into the crontab.",
+    "completion": "Print the completion script of a shell.",
     "inventory": "Validate and explain the inventory.",
     "lab": "Real clusters of real servers on this machine.",
 }
@@ -48,11 +58,8 @@ class LazyGroup(Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def shell_complete(self, ctx: Any, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
 
-
-app = App(root=True, cls=LazyGroup, help="Look after Kafka, HDFS, Elasticsearch and ZooKeeper clusters.")
+app = App(cls=LazyGroup, help="Look after Kafka, HDFS, Elasticsearch and ZooKeeper clusters.")
 
 
 def _print_version(value: bool) -> None:

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from bdops.cli import frame
+from bdops.cli import es_repositories, es_snapshots, frame
 
 app = frame.component_app("es")
+es_snapshots.register(app)
+es_repositories.register(app)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from bdops.core.units import parse_duration
+from bdops.core.units import parse_duration, parse_rate
 from bdops.errors import ConfigError, ExitCode, ReaderGone, UsageError
 
 if TYPE_CHECKING:
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from bdops.core.result import Report
     from bdops.inventory.load import LoadedInventory
     from bdops.inventory.selectors import Selection
+    from bdops.jobs.launch import Site
+    from bdops.jobs.planning import Planned
 
-OUTPUTS = ("table", "json", "yaml")
+OUTPUTS = ("table", "json", "yaml", "name")
 SINKS = (*OUTPUTS, "nagios", "prometheus")
 """`check` also speaks to monitoring systems."""
 
@@ -33,6 +35,30 @@ SelectorArgument = Annotated[
 StateOption = Annotated[
     Path | None,
     typer.Option("--state", metavar="FILE", help="Answer from a saved state, without the cluster."),
+]
+
+TextfileOption = Annotated[
+    Path | None, typer.Option("--textfile", metavar="FILE", help="Also write a Prometheus textfile, atomically.")
+]
+RecordOption = Annotated[
+    bool, typer.Option("--record", help="Keep the results, for `--since`: 35 days, 256 MiB at the most.")
+]
+SinceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--since", metavar="TIME", help="Show what changed since then, what flaps, and trends: yesterday, 2d, ..."
+    ),
+]
+OnlyChangesOption = Annotated[
+    bool, typer.Option("--only-changes", help="With --record: print only what is new since the last recorded run.")
+]
+NotifyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--notify",
+        metavar="REF",
+        help="With --record: send what is new to the URL in file:PATH, env:NAME or keyring:SERVICE/USER; several.",
+    ),
 ]
 
 
@@ -52,6 +78,11 @@ class Session:
     monitoring: bool = False
     exit_code: int = ExitCode.OK
     loaded: LoadedInventory | None = None
+    columns: tuple[str, ...] = ()
+    given: set[str] = field(default_factory=set)
+    """The common options that are on the command line: the config file says nothing to those."""
+    take_plan: Callable[[Planned, Site], None] | None = None
+    """Of an operation in a playbook: gets the plan instead of a person, and carries it out in its own job's lease."""
 
     def inventory(self) -> LoadedInventory:
         """The inventory, read once: `-i`, else BDOPS_INVENTORY, else the config file's, else the running lab's.
@@ -64,7 +95,36 @@ class Session:
         if self.loaded is None:
             path = self.inventory_path or _find_inventory()
             self.loaded = load_inventory(path, {name: settings(name) for name in COMPONENTS})
+            self._remember_names(self.loaded)
         return self.loaded
+
+    def _remember_names(self, inventory: LoadedInventory) -> None:
+        """For TAB, which has no time to read an inventory."""
+        from bdops.cli.completing import remember_inventory
+
+        clusters = {
+            c.name: {
+                "hosts": [h.name for h in c.hosts],
+                "components": {d.component: [i.name.split("/", 2)[2] for i in d.instances] for d in c.deployments},
+            }
+            for c in inventory.clusters
+        }
+        remember_inventory(self.named_inventory, clusters)
+
+    @property
+    def named_inventory(self) -> Path | str | None:
+        """The inventory as it was named, by `-i` or BDOPS_INVENTORY; None where it is found without."""
+        return self.inventory_path or os.environ.get("BDOPS_INVENTORY")
+
+    def take_defaults(self) -> None:
+        """Take the config file's defaults for what is not on the command line. Raises ConfigError for a bad file."""
+        from bdops.cli.config import read_config
+
+        config = read_config()
+        for name in ("cluster", "timeout_s", "verbose"):
+            value = getattr(config, name)
+            if name not in self.given and value is not None:
+                setattr(self, name, value)
 
     def selections(self, component: str | None, selector: str | None) -> Sequence[Selection]:
         """The deployments that a selector touches, each with the instances that it names."""
@@ -72,15 +132,19 @@ class Session:
 
         return narrow(self.inventory(), component, selector, cluster=self.cluster)
 
-    def deployment(self, component: str, selector: str | None) -> Deployment:
-        """The one deployment that a command works on. Raises UsageError when the selector leaves several."""
+    def selection(self, component: str, selector: str | None) -> Selection:
+        """The one deployment that a command works on, and the instances named. Raises UsageError for several."""
         found = self.selections(component, selector)
         if len(found) > 1:
             names = ", ".join(s.deployment.name for s in found)
             raise UsageError(
                 f"this command takes one cluster at a time, and these match: {names}", hint="name one: -c CLUSTER"
             )
-        return found[0].deployment
+        return found[0]
+
+    def deployment(self, component: str, selector: str | None) -> Deployment:
+        """The one deployment that a command works on. Raises UsageError when the selector leaves several."""
+        return self.selection(component, selector).deployment
 
     def state(
         self, component: str, selector: str | None, file: Path | None, readings: frozenset[str] | None = None
@@ -93,7 +157,13 @@ class Session:
             from bdops.components.state_file import load_state
 
             return load_state(file, {component: known.state})
-        return known.read_state(self.deployment(component, selector), timeout_s=self.timeout_s, readings=readings)
+        deployment = self.deployment(component, selector)
+        state = known.read_state(deployment, timeout_s=self.timeout_s, readings=readings)
+        if topics := getattr(state, "topics", None):
+            from bdops.cli.completing import remember_topics
+
+            remember_topics(self.named_inventory, deployment.cluster, (topic.name for topic in topics))
+        return state
 
     def show(self, report: Report) -> None:
         """Print a report in the format asked for, and take its status into the exit code."""
@@ -101,11 +171,16 @@ class Session:
 
         if self.output not in OUTPUTS:
             raise UsageError(f"-o {self.output} is for checks alone", hint=f"choose one of {', '.join(OUTPUTS)}")
-        show_report(report, self.output, command=self.command, verbose=self.verbose)
+        show_report(report, self.output, command=self.command, verbose=self.verbose, columns=self.columns)
+        self._take_status(report)
+
+    def _take_status(self, report: Report) -> None:
         if report.status == "unknown":
             self.exit_code = ExitCode.CONFIG
         elif report.status == "failed":
             self.exit_code = ExitCode.FAILED
+        elif report.status == "refused":
+            self.exit_code = ExitCode.REFUSED
 
     def say(self, text: str) -> None:
         """Talk: one line on stderr."""
@@ -117,6 +192,7 @@ def session(ctx: typer.Context) -> Session:
     found = ctx.find_root().obj
     assert isinstance(found, Session)
     found.command = ctx.command_path.removeprefix("bdops ")
+    found.take_defaults()
     return found
 
 
@@ -124,18 +200,10 @@ def _find_inventory() -> Path:
     named = os.environ.get("BDOPS_INVENTORY")
     if named:
         return Path(named)
-    from platformdirs import user_config_path
+    from bdops.cli.config import read_config
 
-    config = user_config_path("bdops") / "config.yaml"
-    if config.exists():
-        import yaml
-
-        try:
-            content = yaml.safe_load(config.read_text())
-        except yaml.YAMLError as e:
-            raise ConfigError(f"the config file is not YAML: {e}", where=str(config)) from None
-        if isinstance(content, dict) and content.get("inventory"):
-            return Path(str(content["inventory"])).expanduser()
+    if configured := read_config().inventory:
+        return configured
     from bdops.lab.lab import running_labs
 
     labs = running_labs()
@@ -150,7 +218,8 @@ def _find_inventory() -> Path:
     )
 
 
-def _duration(text: str | float) -> float:
+def parse_time(text: str | float) -> float:
+    """Seconds of an option's value: `90`, `10s`, `1h30m`."""
     if isinstance(text, float):
         return text
     try:
@@ -159,10 +228,25 @@ def _duration(text: str | float) -> float:
         raise typer.BadParameter(str(e)) from None
 
 
+def parse_throttle(text: str | None) -> str | None:
+    """A throttle as jobs keep it: `auto`, `none`, or a rate such as 80MB/s."""
+    if text is None or text in ("auto", "none"):
+        return text
+    try:
+        parse_rate(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is none of auto, none, or a rate such as 80MB/s") from None
+    return text
+
+
 def _output(text: str | None) -> str | None:
     if text is not None and text not in SINKS:
         raise typer.BadParameter(f"{text!r} is not one of {', '.join(SINKS)}")
     return text
+
+
+def _columns(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip().lower() for word in (text or "").split(",") if word.strip())
 
 
 def _common(
@@ -177,7 +261,7 @@ def _common(
             "-o",
             metavar="FORMAT",
             callback=_output,
-            help="table, json or yaml; a check also nagios or prometheus.",
+            help="table, json, yaml, or name (the first column alone); a check also nagios or prometheus.",
         ),
     ] = None,
     timeout_s: Annotated[
@@ -185,16 +269,22 @@ def _common(
         typer.Option(
             "--timeout",
             metavar="TIME",
-            parser=_duration,
+            parser=parse_time,
             envvar="BDOPS_TIMEOUT",
             show_envvar=True,
             help="Deadline of each reading; 10s unless given.",
         ),
     ] = None,
     verbose: Annotated[int | None, typer.Option("--verbose", "-v", count=True, help="Show more.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", hidden=True, help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", hidden=True, help="Show what would be done.")] = False,
-    reason: Annotated[str | None, typer.Option("--reason", hidden=True, help="For the journal.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why, for the journal.")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns", metavar="NAMES", callback=_columns, help="Only these columns of a table, in this order: a,b,c."
+        ),
+    ] = None,
 ) -> None:
     """The options that work before and after a command's name."""
 
@@ -213,6 +303,8 @@ def _validate_only_what_is_given(param: Any) -> None:
     process_value = param.process_value
 
     def process(ctx: Any, value: Any) -> Any:
+        if ctx.resilient_parsing:
+            return value  # A completion: the line is not finished, and nothing of it will be run.
         if value is None and not param.required and param.nargs == 1 and not param.multiple:
             return param.callback(ctx, param, None) if param.callback else None
         return process_value(ctx, value)
@@ -242,6 +334,7 @@ class _CommonOptions:
             value = ctx.params.pop(param.name, None)
             if value:
                 setattr(merged, param.name, value)
+                merged.given.add(param.name)
         try:
             return super().invoke(ctx)  # type: ignore[misc]
         except BrokenPipeError:
@@ -266,8 +359,10 @@ class Group(_CommonOptions, TyperGroup):
 class App(typer.Typer):
     """A Typer application of bdops' commands: plain help, no tracebacks of its own, the common options everywhere."""
 
-    def __init__(self, *, help: str, cls: type[TyperGroup] = Group, root: bool = False) -> None:
-        super().__init__(help=help, cls=cls, add_completion=root, rich_markup_mode=None, pretty_exceptions_enable=False)
+    def __init__(self, *, help: str, cls: type[TyperGroup] = Group) -> None:
+        super().__init__(
+            help=help, cls=cls, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+        )
 
     def command(  # type: ignore[override]
         self, name: str | None = None, **kwargs: Any
@@ -277,7 +372,8 @@ class App(typer.Typer):
 
 
 def component_app(component: str) -> App:
-    """The application of one component, with the verbs that all components have: `check` and `state save`."""
+    """The application of one component, with the verbs that all components have: check, restart, stop, start, ..."""
+    from bdops.cli.rolling import add_verbs
     from bdops.registry import COMPONENTS
 
     app = App(help=f"Look after {COMPONENTS[component]}.")
@@ -291,13 +387,17 @@ def component_app(component: str) -> App:
         ctx: typer.Context,
         selector: SelectorArgument = None,
         state: StateOption = None,
-        textfile: Annotated[
-            Path | None, typer.Option("--textfile", metavar="FILE", help="Also write a Prometheus textfile.")
-        ] = None,
+        textfile: TextfileOption = None,
+        record: RecordOption = False,
+        since: SinceOption = None,
+        only_changes: OnlyChangesOption = False,
+        notify: NotifyOption = None,
     ) -> None:
         from bdops.cli.check import check_and_show
+        from bdops.cli.check_history import Recording
 
-        check_and_show(session(ctx), component, selector, state, textfile)
+        recording = Recording(record, since, only_changes, tuple(notify or ()))
+        check_and_show(session(ctx), component, selector, state, textfile, recording)
 
     @state_app.command(
         help="Write all that the checks read to a file, for `--state FILE`."
@@ -324,4 +424,5 @@ def component_app(component: str) -> App:
         )
 
     app.add_typer(state_app, name="state")
+    add_verbs(app, component, COMPONENTS[component])
     return app

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bdops.cli import frame
+from bdops.cli import frame, hdfs_snapshots
 
 app = frame.component_app("hdfs")
 
@@ -18,9 +18,10 @@ def status(ctx: typer.Context, selector: frame.SelectorArgument = None, state: f
     Example: bdops hdfs status prod/hdfs
     """
     from bdops.components.hdfs import lists
+    from bdops.components.hdfs.read import ALL
 
     session = frame.session(ctx)
-    session.show(lists.status(session.state("hdfs", selector, state)))
+    session.show(lists.status(session.state("hdfs", selector, state, ALL)))
 
 
 @app.command()
@@ -35,9 +36,10 @@ def datanodes(
     Example: bdops hdfs datanodes prod/hdfs --problems
     """
     from bdops.components.hdfs import lists
+    from bdops.components.hdfs.read import ALL
 
     session = frame.session(ctx)
-    session.show(lists.datanodes(session.state("hdfs", selector, state), with_problems=problems))
+    session.show(lists.datanodes(session.state("hdfs", selector, state, ALL), with_problems=problems))
 
 
 @app.command()
@@ -68,3 +70,32 @@ def blocks(
         return
     with live_blocks(session.deployment("hdfs", selector), path, timeout_s=session.timeout_s) as found:
         session.show(lists.blocks(found, only))
+
+
+@app.command()
+def failover(
+    ctx: typer.Context,
+    selector: frame.SelectorArgument = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="HOST", help="The NameNode that is to be active, by host or id.")
+    ] = None,
+) -> None:
+    """Make a standby NameNode the active one, by its failover controller; refused while none could take over at once.
+
+    Example: bdops hdfs failover prod/hdfs --to node2 --reason "new memory in node1"
+    """
+    from collections.abc import Collection
+    from typing import Any
+
+    from bdops.cli.rolling import carry_out
+    from bdops.components.hdfs.actor import failover_targets
+    from bdops.core.actor import Actor
+    from bdops.core.plan import Target
+
+    def targets(actor: Actor[Any], state: Any, names: Collection[str]) -> tuple[Target, ...]:
+        return failover_targets(actor.view(state), to)  # type: ignore[attr-defined]
+
+    carry_out(frame.session(ctx), "hdfs", selector, targets, command="hdfs failover")
+
+
+hdfs_snapshots.register(app)

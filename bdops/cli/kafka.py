@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bdops.cli import frame
+from bdops.cli import frame, kafka_moves, kafka_rebalance, kafka_snapshots
+
+if TYPE_CHECKING:
+    from bdops.components.kafka.standing import Cluster
+    from bdops.core.actor import Actor
+    from bdops.core.plan import Target
 
 app = frame.component_app("kafka")
+leaders_app = frame.App(help="Who leads partitions: give leadership back, or move it away.")
+app.add_typer(leaders_app, name="leaders")
+kafka_rebalance.register(app, leaders_app)
+kafka_moves.register(app)
+kafka_snapshots.register(app)
 
 TopicOption = Annotated[
     str | None, typer.Option("--topic", metavar="PATTERN", help="Only topics like this: orders, 'log-*'.")
@@ -119,3 +130,56 @@ def log_dirs(
 
     session = frame.session(ctx)
     session.show(lists.log_dirs(session.state("kafka", selector, state, lists.LOG_DIR_READINGS), offline=offline))
+
+
+@leaders_app.command()
+def elect(ctx: typer.Context, selector: frame.SelectorArgument = None, topic: TopicOption = None) -> None:
+    """Let the preferred replicas lead again, where they are in sync; of these brokers and topics, or of all.
+
+    Example: bdops kafka leaders elect prod/kafka --topic 'orders*' --dry-run
+    """
+
+    def targets(cluster: Cluster, names: Collection[str]) -> tuple[Target, ...]:
+        from bdops.components.kafka.leaders import partitions_of
+        from bdops.components.kafka.order import elect_targets
+
+        return elect_targets(cluster, names, partitions_of(cluster, topic))
+
+    _change(ctx, "kafka leaders elect", selector, targets)
+
+
+@leaders_app.command("move-away")
+def move_away(
+    ctx: typer.Context,
+    broker: Annotated[str, typer.Argument(metavar="BROKER", help="Which: node3, prod/kafka/node3.")],
+) -> None:
+    """Move all leaderships of a broker to other in-sync replicas, which are the preferred ones from then on.
+
+    A restart does so by itself, and takes it back. The order of replicas until now goes to the job's journal
+    (`bdops jobs show`). Example: bdops kafka leaders move-away node3 --reason 'its disk is slow'
+    """
+
+    def targets(cluster: Cluster, names: Collection[str]) -> tuple[Target, ...]:
+        from bdops.components.kafka.order import move_away_targets
+
+        return move_away_targets(cluster, names)
+
+    _change(ctx, "kafka leaders move-away", broker, targets)
+
+
+def _change(
+    ctx: typer.Context,
+    command: str,
+    selector: str | None,
+    targets: Callable[[Cluster, Collection[str]], tuple[Target, ...]],
+) -> None:
+    """Carry out what `targets` makes of the cluster as it is now."""
+    from bdops.cli.rolling import carry_out
+
+    def of_state(actor: Actor[Any], state: Any, names: Collection[str]) -> tuple[Target, ...]:
+        from bdops.components.kafka.actor import KafkaActor
+
+        assert isinstance(actor, KafkaActor)
+        return targets(actor.cluster(state), names)
+
+    carry_out(frame.session(ctx), "kafka", selector, of_state, command=command)

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from bdops.cli import frame
+from bdops.cli import frame, zk_snapshots
 
 app = frame.component_app("zk")
+zk_snapshots.register(app)
 
 
 @app.command()
@@ -21,6 +22,18 @@ def status(ctx: typer.Context, selector: frame.SelectorArgument = None, state: f
 
     session = frame.session(ctx)
     session.show(lists.status(session.state("zk", selector, state)))
+
+
+@app.command()
+def config(ctx: typer.Context, selector: frame.SelectorArgument = None, state: frame.StateOption = None) -> None:
+    """The dynamic configuration: voters, observers, version; each server's copy, and what differs from the inventory.
+
+    Example: bdops zk config prod/zk
+    """
+    from bdops.components.zk import lists
+
+    session = frame.session(ctx)
+    session.show(lists.config(session.state("zk", selector, state)))
 
 
 @app.command()

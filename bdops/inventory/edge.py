@@ -102,6 +102,7 @@ class SshDoc(Doc):
     known_hosts: Text | None = None
     agent: bool | None = None
     connect_timeout_s: Annotated[float, Field(gt=0, le=600)] | None = None
+    config: Text | None = None
 
 
 class ServiceDoc(Doc):
@@ -112,6 +113,8 @@ class ServiceDoc(Doc):
     start: tuple[Text, ...] | None = None
     stop: tuple[Text, ...] | None = None
     status: tuple[Text, ...] | None = None
+    pid: tuple[Text, ...] | None = None
+    files: Texts | None = None
     sudo: bool | None = None
 
 
@@ -123,6 +126,7 @@ class HostDoc(Doc):
     address: Text | None = None
     rack: Text | None = None
     update_domain: Text | None = None
+    work_dir: Text | None = None
     ssh: SshPart = SshDoc()
     service: ServicePart = ServiceDoc()
     vars: Vars = {}
@@ -227,6 +231,7 @@ class ComponentDoc(BaseModel):
 
 
 class ClusterDoc(Doc):
+    work_dir: Text | None = None
     ssh: SshPart = SshDoc()
     service: ServicePart = ServiceDoc()
     vars: Vars = {}

@@ -16,7 +16,7 @@ from bdops.inventory.origins import Layer
 from bdops.inventory.placement import Path, Scope
 from bdops.inventory.problems import likely_or_known
 
-FILLED = ("unit", "config", "start", "stop", "status")
+FILLED = ("unit", "config", "start", "stop", "status", "pid", "files")
 """Fields of a service in which {host} and its like are filled in."""
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")

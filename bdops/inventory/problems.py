@@ -10,7 +10,9 @@ from typing import Any
 from bdops.errors import ConfigError, ConfigErrors
 from bdops.inventory.yaml_source import Key, origin_of, path_text
 
-_SECRET_NAME = re.compile(r"passw|secret|token|credential|passphrase|api_?key|private_?key", re.IGNORECASE)
+SECRET_NAME = r"(?:passw|secret|token|credential|passphrase|api[_.-]?key|private[_.-]?key)"
+"""What a name has in it that stands for a secret: a regular expression, whatever the case."""
+_SECRET_NAME = re.compile(SECRET_NAME, re.IGNORECASE)
 
 
 def looks_secret(name: object) -> bool:
@@ -38,11 +40,12 @@ def likely_or_known(word: object, known: Iterable[object], what: str) -> str:
 
 
 class Problems:
-    """The errors found in one document; `root` is its data, for the lines, and `file` its name."""
+    """The errors found in one document; `root` is its data, for the lines, `file` its name, `code` theirs."""
 
-    def __init__(self, root: Any, file: str) -> None:
+    def __init__(self, root: Any, file: str, code: str = "INVENTORY_INVALID") -> None:
         self._root = root
         self._file = file
+        self._code = code
         self._found: dict[tuple[Key, ...], list[ConfigError]] = {}
 
     def add(self, path: Sequence[Key], message: str, *, hint: str | None = None) -> None:
@@ -52,7 +55,7 @@ class Problems:
             f"{path_text(path)}: {message}",
             where=str(origin) if origin else self._file,
             hint=hint,
-            code="INVENTORY_INVALID",
+            code=self._code,
         )
         same = self._found.setdefault(tuple(path), [])
         if all(error.message != other.message for other in same):

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bdops.core.component import ComponentSettings
-from bdops.core.model import CheckOverride, Cluster, Deployment, Host, Instance, Mute, Ssh
+from bdops.core.model import WORK_DIR, CheckOverride, Cluster, Deployment, Host, Instance, Mute, Ssh
+from bdops.errors import ConfigError
+from bdops.hosts.ssh_config import settings_of
 from bdops.inventory import edge
 from bdops.inventory.components import ComponentResolver
 from bdops.inventory.levels import default_values, said_in
@@ -22,7 +25,10 @@ from bdops.inventory.ranges import MAX_HOSTS, NAME, BadRange, expand
 from bdops.inventory.shape import SettingsReader, bad_ssh_secrets
 
 _OTHER_NAMES = {"zookeeper": "zk", "elasticsearch": "es", "elastic": "es", "hadoop": "hdfs"}
+_OF_HOSTS = ("work_dir",)
+"""What a cluster may say of its hosts themselves."""
 _ADDRESS = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%\-]*")
+_WORK_DIR = re.compile(r"(/[^/{}\x00-\x1f]+)+")
 
 
 def resolve_cluster(
@@ -63,6 +69,7 @@ def resolve_cluster(
             )
         )
     origins.layers[name] = {
+        "host": (Layer("default", {"work_dir": WORK_DIR}), Layer(f"cluster {name}", said_in(doc, _OF_HOSTS), path)),
         "ssh": (Layer(f"cluster {name}", said_in(doc.ssh), (*path, "ssh")),),
         "service": (Layer(f"cluster {name}", said_in(doc.service), (*path, "service")),),
         "vars": (Layer(f"cluster {name}", doc.vars, (*path, "vars")),),
@@ -100,18 +107,31 @@ def _hosts(
                 problems.add(at, f"the cluster has more than {MAX_HOSTS} hosts")
                 return tuple(hosts), sections, False
             sections[name] = (key, section)
-            host = _host(name, section, doc, at, problems)
+            configured = _of_ssh_config(name, section, doc, at, problems)
+            host = _host(name, section, doc, configured, at, problems)
             hosts.append(host)
-            said = said_in(section, ("address", "rack", "update_domain", "groups"))
-            if "address" in said:
-                said["address"] = host.address
+            at_config = (*(at if section.ssh.config else path[:-1]), "ssh", "config")
+            said = said_in(section, ("address", "rack", "update_domain", "work_dir", "groups"))
+            said |= {key: getattr(host, key) for key in ("address", "work_dir") if key in said}
+            said_of_all = {key: _of_host(value, name) for key, value in said_in(doc, _OF_HOSTS).items()}
             origins.hosts[f"{cluster}/{name}"] = {
                 "host": (
-                    Layer("default", {"address": name}),
+                    Layer("default", {"address": name, "work_dir": WORK_DIR}),
+                    Layer(
+                        f"ssh_config {host.ssh.config}",
+                        {k: v for k, v in configured.items() if k == "address"},
+                        at_config,
+                    ),
+                    Layer(f"cluster {cluster}", said_of_all, path[:-1]),
                     Layer(f"host {key}", said, at),
                 ),
                 "ssh": (
                     Layer("default", defaults),
+                    Layer(
+                        f"ssh_config {host.ssh.config}",
+                        {k: v for k, v in configured.items() if k != "address"},
+                        at_config,
+                    ),
                     Layer(f"cluster {cluster}", said_in(doc.ssh), ("clusters", cluster, "ssh")),
                     Layer(f"host {key}", said_in(section.ssh), (*at, "ssh")),
                 ),
@@ -123,15 +143,30 @@ def _hosts(
     return tuple(hosts), sections, complete
 
 
-def _host(name: str, section: edge.HostDoc, doc: edge.ClusterDoc, at: Sequence[str], problems: Problems) -> Host:
-    address = (section.address or "{name}").replace("{name}", name)
+def _host(
+    name: str,
+    section: edge.HostDoc,
+    doc: edge.ClusterDoc,
+    configured: Mapping[str, Any],
+    at: Sequence[str],
+    problems: Problems,
+) -> Host:
+    address = (section.address or configured.get("address") or name).replace("{name}", name)
     if not _ADDRESS.fullmatch(address):
         problems.add(
             (*at, "address"),
             f"{address!r} is not a host name or an IP address",
             hint="only {name} is filled in: address: '{name}.example.com'",
         )
-    ssh = {**said_in(doc.ssh), **said_in(section.ssh)}
+    work_dir = _of_host(section.work_dir or doc.work_dir or WORK_DIR, name)
+    if not _WORK_DIR.fullmatch(work_dir) or ".." in work_dir.split("/"):
+        problems.add(
+            (*(at if section.work_dir else at[:-2]), "work_dir"),
+            f"{(section.work_dir or doc.work_dir)!r} is not an absolute path",
+            hint="only {host} is filled in: work_dir: '/var/tmp/bdops/{host}'",
+        )
+    ssh = {**configured, **said_in(doc.ssh), **said_in(section.ssh)}
+    ssh.pop("address", None)
     # The bastion of a cluster may be one of its hosts: it does not jump over itself.
     if ssh.get("jump") in (name, address):
         ssh.pop("jump")
@@ -141,9 +176,29 @@ def _host(name: str, section: edge.HostDoc, doc: edge.ClusterDoc, at: Sequence[s
         rack=section.rack,
         update_domain=section.update_domain,
         ssh=Ssh(**ssh),
+        work_dir=work_dir,
         vars={**doc.vars, **section.vars},
         groups=section.groups,
     )
+
+
+def _of_ssh_config(
+    name: str, section: edge.HostDoc, doc: edge.ClusterDoc, at: Sequence[str], problems: Problems
+) -> dict[str, Any]:
+    """What the ssh_config file, where the inventory names one, says of `ssh ADDRESS`."""
+    path = section.ssh.config or doc.ssh.config
+    if not path:
+        return {}
+    try:
+        return dict(settings_of(Path(path).expanduser(), (section.address or "{name}").replace("{name}", name)))
+    except ConfigError as e:
+        level = at if section.ssh.config else at[:-2]
+        problems.add((*level, "ssh", "config"), f"{e.where}: {e.message}", hint=e.hint)
+        return {}
+
+
+def _of_host(work_dir: str, name: str) -> str:
+    return work_dir.replace("{host}", name).rstrip("/")
 
 
 def check_overrides(docs: Mapping[str, edge.CheckDoc]) -> dict[str, CheckOverride]:

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import UnionType
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -21,6 +21,7 @@ from bdops.inventory.edge import ComponentDoc, FileDoc, InstanceDoc, RoleDoc
 from bdops.inventory.problems import Problems, likely_or_known, looks_secret
 from bdops.inventory.yaml_source import Key, plain
 
+D = TypeVar("D", bound=BaseModel)
 _MAX_PASSES = 20
 _SECRET_FORMS = "{file: PATH}, {env: NAME}, {keyring: SERVICE/USER} or {command: [PROGRAM, ARGUMENT, ...]}"
 _EXPECTED = {
@@ -45,11 +46,16 @@ def checked_file(root: Any, problems: Problems) -> FileDoc | None:
     if version is not None and (type(version) is not int or version != 1):
         problems.add(("version",), f"expected 1, found {_found(version, ())}", hint="this bdops reads version 1")
         data["version"] = 1
+    return checked(FileDoc, data, problems)
+
+
+def checked(model: type[D], data: dict[str, Any], problems: Problems) -> D | None:
+    """Plain data as a model, with what is wrong in it reported and left out; None when nothing can be made of it."""
     for attempt in range(_MAX_PASSES):
         try:
-            return FileDoc.model_validate(data)
+            return model.model_validate(data)
         except ValidationError as e:
-            for path in _report(e, (), FileDoc, data, problems, again=attempt > 0):
+            for path in _report(e, (), model, data, problems, again=attempt > 0):
                 if not _take_out(data, path):
                     return None
     return None
@@ -141,7 +147,7 @@ def _report(
     wrong = []
     by_path: dict[tuple[Key, ...], list[Any]] = {}
     for each in error.errors(include_url=False):
-        if _is_rule(each) and kind is not FileDoc:
+        if _is_rule(each) and not issubclass(kind, BaseModel):
             continue
         by_path.setdefault(_path_in(data, each["loc"], each["type"] == "missing"), []).append(each)
     for path, errors in by_path.items():
@@ -304,8 +310,8 @@ def _members(kind: Any) -> list[Any]:
 def _inside(kind: Any, part: Key) -> Any:
     for member in _members(kind):
         origin, args = typing.get_origin(member), typing.get_args(member)
-        if isinstance(member, type) and issubclass(member, BaseModel) and part in member.model_fields:
-            return member.model_fields[str(part)].annotation
+        if isinstance(member, type) and issubclass(member, BaseModel) and part in _written(member):
+            return _written(member)[str(part)].annotation
         if isinstance(member, type) and dataclasses.is_dataclass(member):
             hints = _hints(member)
             if part in hints:
@@ -315,6 +321,11 @@ def _inside(kind: Any, part: Key) -> Any:
         if origin in (list, tuple, set, frozenset) and args and isinstance(part, int):
             return args[0]
     return Any
+
+
+def _written(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's fields by the names that a file has for them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 @cache
@@ -331,7 +342,7 @@ def _fields(kind: Any) -> set[str]:
     names: set[str] = set()
     for member in _members(kind):
         if isinstance(member, type) and issubclass(member, BaseModel):
-            names |= set(member.model_fields)
+            names |= set(_written(member))
         elif isinstance(member, type) and dataclasses.is_dataclass(member):
             names |= {field.name for field in dataclasses.fields(member)}
     return names

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from bdops.core.units import format_size
 from bdops.errors import ConfigError
 
 MAX_FILE_BYTES = 32 * 2**20
@@ -104,16 +105,16 @@ def plain(data: Any) -> Any:
     return data
 
 
-def read_text(path: Path) -> str:
-    """The text of a file of an inventory. Raises ConfigError when it cannot be read or is not UTF-8."""
+def read_text(path: Path, what: str = "the inventory file", max_bytes: int = MAX_FILE_BYTES) -> str:
+    """The text of a file. Raises ConfigError when it cannot be read, is too large or is not UTF-8."""
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
+            raw = file.read(max_bytes + 1)
     except OSError as e:
         reason = "it is a directory" if isinstance(e, IsADirectoryError) else (e.strerror or str(e))
-        raise _error(f"cannot read the inventory file: {reason}", str(path)) from None
-    if len(raw) > MAX_FILE_BYTES:
-        raise _error(f"the file is larger than {MAX_FILE_BYTES // 2**20} MiB", str(path))
+        raise _error(f"cannot read {what}: {reason}", str(path)) from None
+    if len(raw) > max_bytes:
+        raise _error(f"the file is larger than {format_size(max_bytes)}", str(path))
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as e:
@@ -127,10 +128,11 @@ def read_text(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How scalars are read: more words with a meaning, and tags whose text is kept, by tag."""
+    """How scalars are read: more words with a meaning, and tags whose text is kept, by tag. `max_nodes`: see above."""
 
     words: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
+    max_nodes: int = MAX_NODES
 
 
 def parse_yaml(text: str, file: str, problems: list[ConfigError], dialect: Dialect | None = None) -> Any:
@@ -286,8 +288,8 @@ class _Builder:
 
     def _count(self, weight: int, event: Any) -> None:
         self._nodes += weight
-        if self._nodes > MAX_NODES:
-            raise self._fail(f"the file expands to more than {MAX_NODES} values through its aliases", event)
+        if self._nodes > (most := self._dialect.max_nodes):
+            raise self._fail(f"the file expands to more than {most} values through its aliases", event)
 
     def _origin(self, event: Any) -> Origin:
         return Origin(self._file, _line(event))

@@ -18,8 +18,8 @@ def show_error(error: BdopsError, output: str, command: str) -> None:
     if output in ("json", "yaml"):
         from bdops.render.envelope import envelope, write_envelope
 
-        status = "refused" if error.exit_code is ExitCode.REFUSED else "failed"
+        status = {ExitCode.REFUSED: "refused", ExitCode.PAUSED: "paused"}.get(error.exit_code, "failed")
         listed = [{"code": e.code, "message": e.message, "hint": e.hint, "where": e.where} for e in errors]
-        write_envelope(envelope(command, status, {}, listed), output, sys.stdout)
+        write_envelope(envelope(command, status, error.data, listed), output, sys.stdout)
     elif output == "nagios":
         print(f"BDOPS UNKNOWN - {errors[0].message.replace('|', '/')}")

@@ -20,16 +20,22 @@ MAY_IMPORT = {
     "core": {"core"},
     "hosts": {"hosts", "core", "errors"},
     "inventory": {"inventory", "core", "hosts", "errors"},
+    "jobs": {"jobs", "core", "hosts", "errors"},
+    "playbooks": {"playbooks", "inventory", "core", "errors"},
     "render": {"render", "core", "errors"},
+    "history": {"history", "core", "errors"},
     "components": {"components", "core", "hosts", "errors"},
     "lab": {"lab", "components", "inventory", "hosts", "core", "errors", "registry"},
-    "cli": {"cli", "components", "inventory", "render", "lab", "hosts", "core", "errors", "registry"},
-    "__main__": {"cli", "render", "errors"},
+    "cli": {
+        "cli", "components", "inventory", "jobs", "playbooks", "history", "render", "lab", "hosts", "core", "errors",
+        "registry",
+    },
+    "__main__": {"cli", "render", "errors", "registry"},
     "__init__": set(),
-}
+}  # fmt: skip
 
 HOME_OF = {
-    "paramiko": {"hosts/ssh.py"},
+    "paramiko": {"hosts/ssh"},
     "kafka": {"components/kafka", "lab/kafka"},
     "kazoo": {"components/zk", "lab/zk"},
     "elasticsearch": {"components/es", "lab/es"},
@@ -38,6 +44,8 @@ HOME_OF = {
     "typer": {"cli", "__main__.py"},
     "rich": {"render"},
     "prometheus_client": {"render/prometheus.py"},
+    "apprise": {"render/notification.py"},
+    "jinja2": {"playbooks/values.py"},
 }
 
 

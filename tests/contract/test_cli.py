@@ -51,10 +51,21 @@ def test_errors_before_dispatch_are_in_the_envelope_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "argv", [("check", "--nonsense"), ("kafka", "check", "--nonsense"), ("check", "-i", "nowhere")]
+    "argv",
+    [
+        ("check", "--nonsense"),
+        ("kafka", "check", "--nonsense"),
+        ("check", "-i", "nowhere"),
+        ("--columns", "a", "zk", "check", "--nonsense"),
+    ],
 )
 def test_whatever_stops_a_check_is_unknown(argv: tuple[str, ...], tmp_path: Path) -> None:
     assert bdops(*argv, home=tmp_path).returncode == 3
+
+
+@pytest.mark.parametrize("argv", [("run", "check", "--nonsense"), ("cron", "check")])
+def test_what_has_check_for_another_word_is_no_plugin(argv: tuple[str, ...], tmp_path: Path) -> None:
+    assert bdops(*argv, home=tmp_path).returncode == 2
 
 
 def test_a_monitoring_system_gets_a_status_line_even_for_an_error(tmp_path: Path) -> None:
@@ -123,3 +134,58 @@ def test_every_command_says_what_it_is_for_with_an_example(name: str) -> None:
             continue
         assert found.help, f"{name} {leaf}"
         assert "Example: bdops " in found.help, f"{name} {leaf} has no example"
+
+
+@pytest.mark.parametrize("argv", [("zk", "restart"), ("zk", "can-stop", "node1"), ("host", "restart", "node1")])
+def test_a_risk_that_no_gate_knows_is_usage_with_the_likely_rule(argv: tuple[str, ...], inventory: Path) -> None:
+    done = bdops(*argv, "-i", str(inventory), "--accept-risk", "ZK_QUORM", home=inventory.parent)
+    assert done.returncode == 2, done.stderr
+    assert "did you mean ZK_QUORUM" in done.stderr
+
+
+def config(home: Path, text: str) -> None:
+    folder = home / ".config/bdops"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(text)
+
+
+def test_the_config_file_has_defaults_and_the_command_line_goes_before_them(tmp_path: Path, inventory: Path) -> None:
+    config(tmp_path, "inventory: ../../inventory.yaml\ncluster: nowhere\n")
+    assert inventory.exists()
+    done = bdops("zk", "status", home=tmp_path)
+    assert (done.returncode, "nowhere" in done.stderr) == (2, True)
+    assert bdops("inventory", "hosts", "-c", "prod", "-o", "name", home=tmp_path).stdout == "prod/node1\n"
+
+
+def test_every_mistake_in_the_config_file_is_named_with_its_line(tmp_path: Path, inventory: Path) -> None:
+    config(tmp_path, "timeot: 5s\ntimeout: 0\nverbose: 9\ncluster: [a]\nyes: true\n")
+    done = bdops("inventory", "hosts", "-i", str(inventory), home=tmp_path)
+    assert done.returncode == 3
+    for line, words in enumerate(
+        ("did you mean timeout", "no time", "0, 1 or 2", "no text", "no such setting"), start=1
+    ):
+        assert f"config.yaml:{line}: " in done.stderr
+        assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "likely"),
+    [
+        (("kafak",), "kafka"),
+        (("kafka", "topcs"), "topics"),
+        (("zk", "snapshot", "creat"), "create"),
+        (("check", "--recrd"), "--record"),
+        (("check", "-c", "prd"), "prod"),
+        (("check", "prod/node2"), "node1"),
+        (("exec", "nodee1", "--", "ls"), "node1"),
+        (("inventory", "hosts", "--columns", "adress"), "address"),
+        (("why", "ZK_QUORM"), "ZK_QUORUM"),
+        (("cron", "print", "--", "chekc"), "check"),
+    ],
+)
+def test_what_is_misspelt_is_answered_with_the_likely_spelling(
+    argv: tuple[str, ...], likely: str, tmp_path: Path, inventory: Path
+) -> None:
+    done = bdops(*argv[:1], "-i", str(inventory), "--timeout", "2", *argv[1:], home=tmp_path)
+    assert done.returncode in (2, 3)
+    assert likely in done.stderr

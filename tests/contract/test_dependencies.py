@@ -19,7 +19,7 @@ def normal(name: str) -> str:
 
 def test_every_library_that_is_imported_is_declared_and_every_declared_one_is_imported() -> None:
     declared = {normal(d) for d in PROJECT["dependencies"]}
-    optional = {normal(d) for name in ("keyring", "lab") for d in PROJECT["optional-dependencies"][name]}
+    optional = {normal(d) for name in ("keyring", "lab", "notify") for d in PROJECT["optional-dependencies"][name]}
     distributions = packages_distributions()
     used = set()
     for path in SOURCES:

@@ -305,3 +305,11 @@ def test_a_folder_without_inventories_and_a_missing_file_are_errors(tmp_path: Pa
         load_inventory(tmp_path, SETTINGS)
     with pytest.raises(ConfigError, match="no such inventory"):
         load_inventory(tmp_path / "absent.yaml", SETTINGS)
+
+
+@pytest.mark.parametrize("work_dir", ["relative", "~/x", "/a/../b", "/a/{name}", "/"])
+def test_a_work_dir_that_is_no_absolute_path_is_told_once(tmp_path: Path, work_dir: str) -> None:
+    (error,) = errors_of(tmp_path, f'clusters:\n  c:\n    work_dir: "{work_dir}"\n    hosts: {{"n[1-9]": {{}}}}\n')
+    assert "is not an absolute path" in error.message
+    assert error.where is not None
+    assert error.where.endswith(":3")

@@ -210,3 +210,35 @@ def test_a_thousand_hosts_load_within_a_second_of_cpu(tmp_path: Path) -> None:
     found = load(tmp_path, text)
     assert len(found.clusters[0].deployments[0].instances) == 1000
     assert time.process_time() - began < 1.0
+
+
+def test_the_work_dir_is_the_hosts_own_else_the_clusters_else_the_built_in(tmp_path: Path) -> None:
+    text = """
+clusters:
+  a: {work_dir: "/srv/{host}/bdops/", hosts: {"n[1-2]": {}, n3: {work_dir: /opt/b}}}
+  b: {hosts: {n1: {}}}
+"""
+    loaded = load(tmp_path, text)
+    found = {f"{c.name}/{h.name}": h.work_dir for c in loaded.clusters for h in c.hosts}
+    assert found == {"a/n1": "/srv/n1/bdops", "a/n2": "/srv/n2/bdops", "a/n3": "/opt/b", "b/n1": "/var/tmp/bdops"}
+    for name, work_dir in found.items():
+        assert loaded.origins.explain(name, "work_dir").said.value == work_dir
+    origin = loaded.origins.explain("a/n2", "work_dir").said.origin
+    assert origin
+    assert origin.line == 3
+
+
+def test_a_service_names_its_process_id_and_the_files_that_make_it_stale(tmp_path: Path) -> None:
+    text = """
+clusters:
+  c:
+    hosts: {a: {}}
+    components:
+      queue:
+        hosts: a
+        service: {manager: commands, pid: [cat, "/run/{process}.pid"], files: "/etc/{host}/{process}"}
+"""
+    service = instances(load(tmp_path, text))["c/queue/a"].service
+    assert service
+    assert service.pid == ("cat", "/run/queue.pid")
+    assert service.files == ("/etc/a/queue",)

@@ -5,9 +5,11 @@ import json
 import tracemalloc
 from collections.abc import Iterator
 
+import pytest
 import yaml
 
 from bdops.core.result import Column, Report, Table
+from bdops.errors import UsageError
 from bdops.render.report import show_report
 
 
@@ -68,3 +70,24 @@ def test_a_long_table_is_never_held_whole() -> None:
         tracemalloc.stop()
         assert sink.size > 1_000_000
         assert peak_bytes < 2_000_000, output
+
+
+def with_columns(*names: str) -> str:
+    out = io.StringIO()
+    show_report(report(2), "table", command="hdfs blocks", verbose=0, columns=names, stream=out)
+    return out.getvalue()
+
+
+def test_columns_are_those_that_were_named_in_their_order_wide_ones_too() -> None:
+    assert with_columns("detail", "path").splitlines()[1].split() == ["DETAIL", "PATH"]
+
+
+def test_a_column_that_no_table_has_is_usage_with_the_likely_one() -> None:
+    with pytest.raises(UsageError) as caught:
+        with_columns("pth")
+    assert caught.value.hint == "did you mean path?"
+
+
+def test_names_are_the_first_column_and_nothing_else() -> None:
+    assert shown(report(3), "name") == "/data/file-0\n/data/file-1\n/data/file-2\n"
+    assert shown(Report(summary="done"), "name") == ""

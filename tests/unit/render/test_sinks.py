@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,15 +46,35 @@ def test_nagios_has_a_status_line_performance_data_and_a_line_per_problem() -> N
     assert len(lines) == 2
 
 
-def test_the_table_shows_what_is_wrong_and_folds_the_rest() -> None:
+def table(*results: CheckResult) -> str:
     out = io.StringIO()
-    show_survey(survey(UNDER, FINE), "table", command="check", verbose=0, stream=out)
-    text = out.getvalue()
-    assert "orders-7: 2 of 3 [prod/kafka/node3]" in text
-    assert "orders-8" not in text
-    assert "and 4 more: -v shows all" in text
+    show_survey(survey(*results), "table", command="check", verbose=0, stream=out)
+    return out.getvalue()
+
+
+def test_the_table_names_the_cause_first_and_folds_what_is_alike_and_what_is_well() -> None:
+    text = table(UNDER, FINE)
+    assert text.startswith("common cause: instance prod/kafka/node3 (12 of 12 findings, 1 check)\n")
+    assert "orders-[0-11]: 2 of 3 [prod/kafka/node3]" in text
+    assert "-v shows all" not in text
     assert "ZK_QUORUM" not in text
     assert "hint: look at broker 3" in text
+
+
+def test_the_table_shows_the_first_findings_and_says_how_many_are_left() -> None:
+    each = tuple(Finding(f"orders-{i}", Severity.CRITICAL, f"{i} behind") for i in range(12))
+    text = table(replace(UNDER, objects=each))
+    assert "orders-7: 7 behind" in text
+    assert "orders-8" not in text
+    assert "and 4 more: -v shows all" in text
+    names = ["p/kafka/n1", "p/kafka/n2", "p/kafka/n3", "p/kafka/n9", "odd, name", "other one", "third one"]
+    mixed = [Finding(n, Severity.WARNING, "away" if "/" in n else "odd") for n in names]
+    many = [Finding(f"t{i * 7}-{i}", Severity.WARNING, "same") for i in range(900)]
+    text = table(replace(UNDER, objects=(*mixed, *many)))
+    assert "p/kafka/n[1-3,9]: away" in text
+    assert "odd, name, other one, third one: odd" in text
+    assert "... (900): same" in text
+    assert max(map(len, text.splitlines())) < 140
 
 
 def test_the_table_shows_everything_with_v() -> None:
