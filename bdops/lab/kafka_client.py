@@ -123,15 +123,20 @@ def elect_preferred(lab: Lab) -> None:
 
 
 def await_in_sync(lab: Lab, timeout_s: float = 90) -> None:
-    """Return when every replica is in sync, every voter follows, and preferred leaders lead."""
+    """Return when every server answers, every replica is in sync, every voter follows, and preferred leaders lead.
+
+    A broker that was killed a moment ago and comes back counts as alive and in sync before its port is open again.
+    """
 
     def in_sync(state: KafkaState) -> bool:
+        if any(s.error for s in state.servers or ()):
+            return False
         return not down_brokers(state) and not any(leaderless(state)) and not any(under_replicated(state))
 
     def led(state: KafkaState) -> bool:
         return voters_follow(state) and all(p.leader == p.replicas[0] for _, p in state.partitions())
 
-    wait_state(lab, "replicas to be in sync", ["topics", "brokers", "reassignments"], in_sync, timeout_s)
+    wait_state(lab, "replicas to be in sync", ["servers", "topics", "brokers", "reassignments"], in_sync, timeout_s)
     if any(p.leader != p.replicas[0] for _, p in state_of(lab, "topics").partitions()):
         elect_preferred(lab)
     wait_state(lab, "preferred leaders to lead", ["topics", "quorum"], led, timeout_s)

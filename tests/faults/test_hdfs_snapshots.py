@@ -260,9 +260,10 @@ def test_a_restored_copy_that_differs_is_named_and_not_a_proof(lab: Lab, home: P
         await_event("verified", act="drill-restore")
         process.kill()
     folder = f"{NOTES}/drills/{drills(lab)[0]}"
-    copy = on_active(lab, lambda n: calls.attributes_of(n, f"{folder}/0003"))["bdops.copy"]
-    hdfs_web.write(lab, f"{folder}/0003", b"something else")
-    on_active(lab, lambda n: calls.set_attribute(n, f"{folder}/0003", "bdops.copy", copy))
+    damaged = f"{folder}/{min(e.name for e in on_active(lab, lambda n: [*n.listing(folder)]))}"
+    copy = on_active(lab, lambda n: calls.attributes_of(n, damaged))["bdops.copy"]
+    hdfs_web.write(lab, damaged, b"something else")
+    on_active(lab, lambda n: calls.set_attribute(n, damaged, "bdops.copy", copy))
     resumed = bdops("jobs", "resume", timeout_s=120)
     assert resumed.returncode != 0
     assert "DRILL_DIFFERS" in bdops("jobs", "resume", "-o", "json", timeout_s=120).stdout

@@ -60,8 +60,13 @@ class WebFiles:
             raise OperationFailed(f"{path} ends {left} bytes too soon", code="HDFS_READ_FAILED")
 
     def write(self, path: str, parts: Iterable[bytes], *, size_bytes: int, block_bytes: int, replication: int) -> None:
-        """Create a file, or replace it. Raises OperationFailed, Unreachable."""
-        options: dict[str, Any] = {"op": "CREATE", "overwrite": "true", "replication": replication}
+        """Create a file that is not there, in a directory that is. Raises OperationFailed, Unreachable.
+
+        The DataNode may do it after this has failed: it tries for as long as it finds no NameNode.
+        """
+        options: dict[str, Any] = {
+            "op": "CREATE", "overwrite": "false", "createparent": "false", "replication": replication,
+        }  # fmt: skip
         if block_bytes:
             options["blocksize"] = block_bytes
         with self._asked("PUT", path, options, data=parts, size_bytes=size_bytes, expected=201) as response:

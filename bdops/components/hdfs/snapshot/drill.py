@@ -2,7 +2,8 @@
 
 Every file of the snapshot is looked at for blocks that nobody has any more. The data of the sample alone is read, and
 goes through this machine: it is small. Each copy has an attribute that says what it is a copy of once it is whole, so
-that a drill that was killed is taken up from what is there.
+that a drill that was killed is taken up from what is there. Each attempt has a name of its own: a DataNode that could
+not reach its NameNode goes on with a write that we have long given up, and it must not fall on a later one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -151,18 +153,16 @@ class Drill:
         chosen = sample.chosen()
         context.say(str(looked))
         self.service.on_active(lambda n: calls.make_directory(n, self.folder, mode=PRIVATE))
+        copied = {path for _, path in self.service.on_active(self._copies)}
         for number, (path, size) in enumerate(chosen):
             context.waiting(f"the sample: {number} of {len(chosen)} files")
             context.wait(0)
-            self._copy(number, path, size)
+            if path not in copied:
+                self._copy(f"{self.folder}/{number:04}-{secrets.token_hex(4)}", path, size)
         note = json.dumps({"files": len(chosen), "of": looked.files}).encode()
         self.service.on_active(lambda n: calls.set_attribute(n, self.folder, SAMPLE, note))
 
-    def _copy(self, number: int, path: str, size_bytes: int) -> None:
-        target = f"{self.folder}/{number:04}"
-        note = {"path": path, "size_bytes": size_bytes}
-        if decoded(self.service.on_active(lambda n: calls.attributes_of(n, target))).get(COPY) == note:
-            return
+    def _copy(self, target: str, path: str, size_bytes: int) -> None:
         original = self.service.on_active(lambda n: calls.entry_of(n, f"{self.source}/{path}"))
         if original is None:
             raise OperationFailed(f"{path} is gone from the snapshot", where=self.source, code="BACKUP_GONE")
@@ -173,7 +173,8 @@ class Drill:
             block_bytes=original.block_bytes,
             replication=max(1, original.replication),
         )
-        self.service.on_active(lambda n: calls.set_attribute(n, target, COPY, json.dumps(note).encode()))
+        note = json.dumps({"path": path, "size_bytes": size_bytes}).encode()
+        self.service.on_active(lambda n: calls.set_attribute(n, target, COPY, note))
 
     def compare(self, step: Step, context: ActContext) -> None:
         """Each copy against its file in the snapshot, by SHA-256 of what is read back; and the snapshot's file against
