@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -188,14 +189,10 @@ def _read(file: Path) -> Mapping[str, Any]:
 
 
 def _write(file: Path, clusters: Mapping[str, Any]) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w") as out:
-            json.dump({"clusters": clusters}, out)
-        temporary.replace(file)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+    from bdops.files import replacing
+
+    with suppress(OSError), replacing(file) as out:
+        out.write(json.dumps({"clusters": clusters}).encode())
 
 
 def answer(shell: str, argv: Sequence[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import io
 import json
-import os
 import re
 import select
 import sys
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from bdops.cli import operations
 from bdops.core.checks import Severity
 from bdops.errors import BdopsError, ExitCode, OperationFailed
+from bdops.files import replacing
 from bdops.jobs.launch import Listener, Site
 from bdops.jobs.planning import Planned
 from bdops.jobs.playbook import Finding, PlaybookActor
@@ -111,17 +111,12 @@ class Commands:
     def archive(self, path: str, name: str, results: Mapping[str, Any]) -> str:
         folder = Path(path).expanduser()
         target = folder / f"{name}.tar.gz"
-        temporary = folder / f".{target.name}"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary.unlink(missing_ok=True)  # of a run that was killed while it wrote
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as tar:
+            with replacing(target) as file, tarfile.open(fileobj=file, mode="w:gz") as tar:
                 for member, text in _files(results):
                     _add(tar, f"{name}/{member}", text)
-            temporary.replace(target)
         except OSError as e:
-            temporary.unlink(missing_ok=True)
             raise OperationFailed(f"the archive cannot be written: {e.strerror}", where=str(target)) from None
         return f"{target}: what {len(results)} steps found, secrets hidden as far as they can be told"
 

@@ -24,6 +24,7 @@ from bdops.core.actor import DONE, Progress, pending
 from bdops.core.backups import CREATE, DELETE, MARK, BackupRecord, marked
 from bdops.core.plan import Step
 from bdops.errors import BdopsError, ConfigError, OperationFailed, UsageError
+from bdops.files import partial_of, replacing, sync_folder
 
 FORMAT = "bdops_backup"
 FILE, SHA256 = "file", "sha256"
@@ -135,12 +136,16 @@ class BackupFolder:
         return self.folder / str(record.state[FILE])
 
     def files_of(self, id: str) -> list[Path]:
-        """All that there is of a backup: its record, its file, and what was being written; nothing of another's."""
+        """All that there is of a backup, its record first, and what was being written of it; nothing of another's."""
         if self._is_anothers(id):
             return []
         names = [f"{id}{suffix}" for suffix in (".json", *SUFFIXES[self.component])]
-        files = [self.folder / name for n in names for name in (n, f".{n}.partial")]
-        return [file for file in files if file.exists()]
+        try:
+            there = list(self.folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        mine = (file for file in there if (partial_of(file.name) or file.name) in names)
+        return sorted(mine, key=lambda file: (file.name != names[0], file.name))
 
     def strays(self) -> tuple[str, ...]:
         """Files of backups that a killed job has left here, and that no record tells of."""
@@ -151,7 +156,7 @@ class BackupFolder:
         known = {n.removesuffix(".json") for n in names if n.endswith(".json")}
         mine = SUFFIXES[self.component]
         whole = (n for n in names if n.endswith(mine) and n[0] != "." and n.partition(".")[0] not in known)
-        partial = (n for n in names if n[0] == "." and n.endswith(tuple(f"{suffix}.partial" for suffix in mine)))
+        partial = (n for n in names if (partial_of(n) or "").endswith(mine))
         return tuple(sorted({*whole, *partial}))
 
     def verify(self, record: BackupRecord) -> None:
@@ -196,20 +201,11 @@ class BackupFolder:
                     code="NAME_TAKEN",
                 )
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            partial = self.folder / f".{name}.partial"
-            try:
-                with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-                    for chunk in chunks:
-                        digest.update(chunk)
-                        size += len(chunk)
-                        out.write(chunk)
-                    out.flush()
-                    os.fsync(out.fileno())
-                partial.replace(self.folder / name)
-                self._sync_folder()
-            except BaseException:
-                partial.unlink(missing_ok=True)
-                raise
+            with replacing(self.folder / name) as out:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    size += len(chunk)
+                    out.write(chunk)
         return size, digest.hexdigest()
 
     def write(self, record: BackupRecord) -> None:
@@ -220,11 +216,10 @@ class BackupFolder:
     def remove(self, id: str) -> None:
         """Delete a backup, the record first: what is half deleted does not count."""
         with self._writing():
-            # The record comes first.
             for file in self.files_of(id):
                 file.unlink(missing_ok=True)
             if self.folder.is_dir():
-                self._sync_folder()
+                sync_folder(self.folder)
 
     def note_damage(self, id: str, why: str) -> None:
         """A backup that counted was found to be damaged: it counts no more. Where that cannot be noted, it is not."""
@@ -238,7 +233,7 @@ class BackupFolder:
         """Remove what a killed job has written of a backup that has no record yet. Raises OperationFailed."""
         with self._writing():
             for file in self.files_of(id):
-                if file.name.endswith(".partial") or not (self.folder / f"{id}.json").exists():
+                if partial_of(file.name) or not (self.folder / f"{id}.json").exists():
                     file.unlink(missing_ok=True)
 
     def mark(self, id: str, mark: Mapping[str, Any]) -> None:
@@ -340,13 +335,6 @@ class BackupFolder:
             hint="--destination names another folder",
             code=code,
         )
-
-    def _sync_folder(self) -> None:
-        number = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
 
 
 def _to_json(record: BackupRecord) -> dict[str, Any]:

@@ -7,27 +7,23 @@ absent is None, which checks read as UNKNOWN.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from bdops.errors import ConfigError, ConfigErrors
+from bdops.errors import ConfigError, ConfigErrors, OperationFailed
+from bdops.files import replacing
 
 
 def save_state(state: Any, path: Path) -> None:
-    """Write a component's state as JSON, whole or not at all, readable by its owner alone."""
+    """Write a component's state as JSON, whole or not at all, readable by its owner alone. Raises OperationFailed."""
     from pydantic import TypeAdapter
 
     data = TypeAdapter(type(state)).dump_json(state, indent=1, exclude_none=True)
-    handle, temporary = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with replacing(path) as file:
             file.write(data + b"\n")
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    except OSError as e:
+        raise OperationFailed(f"the state cannot be written: {e.strerror or e}", where=str(path)) from None
 
 
 def load_state(path: Path, types: dict[str, type]) -> Any:

@@ -13,13 +13,14 @@ import re
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from bdops.core.model import Host
 from bdops.errors import OperationFailed, UsageError
+from bdops.files import replacing
 from bdops.hosts.outcomes import where
 from bdops.hosts.ssh import SshPool
 from bdops.hosts.ssh_files import PIECE_BYTES, Remote, RemoteStat, open_remote
@@ -197,12 +198,13 @@ def pull(pool: SshPool, host: Host, source: str, folder: Path, *, timeout_s: flo
         if theirs and _is_equal(path, size, theirs):
             return Copied(change="unchanged", path=str(path), size_bytes=size, verified=True)
         try:
-            with _replacing(path, there.mode) as descriptor:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path, there.mode & 0o777) as copy:
                 digest = hashlib.sha256()
                 got = 0
                 for piece in remote.read(source, size, deadline=end):
                     digest.update(piece)
-                    got += os.write(descriptor, piece)
+                    got += copy.write(piece)
                 if got != size or (theirs and digest.hexdigest() != theirs):
                     raise _changed_meanwhile(host, f"{source} changed while it was read")
         except OSError as e:
@@ -214,28 +216,6 @@ def _is_equal(path: Path, size_bytes: int, sha256: str) -> bool:
     with suppress(OSError, UsageError):
         return not path.is_symlink() and path.stat().st_size == size_bytes and local_file(path).sha256 == sha256
     return False
-
-
-@contextmanager
-def _replacing(path: Path, mode: int) -> Iterator[int]:
-    """A new file that is put in the path's place, once it is written and on the disk; a link there is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:200]}.bdops-{os.urandom(6).hex()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        try:
-            yield descriptor
-            os.fchmod(descriptor, mode & 0o777)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.replace(path)
-        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(parent)
-        os.close(parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _remote_sum(pool: SshPool, host: Host, path: str, size_bytes: int, end: float) -> str | None:

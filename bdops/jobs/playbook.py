@@ -8,7 +8,6 @@ What an operation found is kept beside it (`JOB/results/STEP.json`, redacted), f
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from bdops.core.actor import DONE, ActContext, Nothing, Progress, RestartRules, 
 from bdops.core.plan import Plan, Step, Target
 from bdops.core.units import format_duration, plural
 from bdops.errors import BdopsError, OperationFailed
+from bdops.files import replacing
 from bdops.jobs.control import Deadline
 from bdops.jobs.executor import STOPPED
 from bdops.jobs.launch import Listener, Site, abort_within, run_within
@@ -274,15 +274,10 @@ class PlaybookActor(StatelessActs):
             kept = {k: v for k, v in value.items() if isinstance(v, bool | int | float) or len(json.dumps(v)) < 4096}
             text = json.dumps({**kept, "left_out": sorted(value.keys() - kept.keys())}, ensure_ascii=False)
         path = self._result_path(step)
-        temporary = path.with_suffix(".tmp")
         try:
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            with replacing(path) as file:
+                file.write(text.encode())
         except OSError as e:
             raise OperationFailed(
                 f"what a step found cannot be written down: {e.strerror}",

@@ -5,7 +5,6 @@ Only the process that holds a job's lock may write to it: the lock goes with the
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from bdops.core.plan import Plan, dump_plan, load_plan
 from bdops.errors import BdopsError, ConfigError, ExitCode, OperationFailed, UsageError
+from bdops.files import replacing
 from bdops.jobs.fold import JobState, fold
 from bdops.jobs.journal import read_journal
 
@@ -60,11 +60,8 @@ class Job:
 
     def leave_wish(self, name: str, value: str) -> None:
         """Ask something of the job, whoever carries it out: it looks for `core.actor.ActContext.wish` now and then."""
-        temporary = self.folder / f".{name}.{secrets.token_hex(3)}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(value)
-        temporary.replace(self.folder / name)
+        with replacing(self.folder / name) as file:
+            file.write(value.encode())
 
     def is_over(self) -> bool:
         """Whether nothing is left to resume. One whose journal is damaged is not over: nobody knows what it left."""
@@ -119,11 +116,8 @@ class JobStore:
         folder = self.folder / name
         try:
             folder.mkdir(mode=0o700, parents=True)
-            descriptor = os.open(folder / "plan.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(dump_plan(plan))
-                file.flush()
-                os.fsync(file.fileno())
+            with replacing(folder / "plan.json") as file:
+                file.write(dump_plan(plan).encode())
         except OSError as e:
             raise OperationFailed(
                 f"the job cannot be written down: {e.strerror}; nothing was done",

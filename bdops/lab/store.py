@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bdops.errors import ConfigError, OperationFailed, UsageError
+from bdops.files import replacing
 from bdops.lab import paths
 from bdops.lab.processes import from_pid_file
 
@@ -31,7 +31,10 @@ class Volume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabRecord:
-    """`network` is the L of the hosts' addresses 127.L.N.1; `up` whether the lab is meant to be running."""
+    """`network` is the L of the hosts' addresses 127.L.N.1; `up` whether the lab is meant to be running.
+
+    `secure`: its servers take TLS and logins, from its first `up` to its end.
+    """
 
     name: str
     network: int
@@ -39,6 +42,7 @@ class LabRecord:
     up: bool
     volumes: tuple[Volume, ...] = ()
     faults: tuple[str, ...] = ()
+    secure: bool = False
 
 
 def lab_folder(name: str) -> Path:
@@ -68,6 +72,7 @@ def read(name: str) -> LabRecord | None:
             up=data["up"],
             volumes=tuple(Volume(**v) for v in data["volumes"]),
             faults=tuple(data["faults"]),
+            secure=data.get("secure", False),
         )
     except (KeyError, TypeError) as e:
         raise ConfigError(f"{file} is not a lab's record: {e}", hint=f"remove the lab's folder: {file.parent}") from e
@@ -76,9 +81,8 @@ def read(name: str) -> LabRecord | None:
 def write(record: LabRecord) -> None:
     """Replace the record in one step."""
     folder = paths.private_folder(lab_folder(record.name))
-    temporary = folder / f".lab.json.{os.getpid()}"
-    temporary.write_text(json.dumps({"format": FORMAT, **asdict(record)}, indent=2) + "\n")
-    temporary.replace(folder / "lab.json")
+    with replacing(folder / "lab.json") as file:
+        file.write(json.dumps({"format": FORMAT, **asdict(record)}, indent=2).encode() + b"\n")
 
 
 def change(name: str, **changes: object) -> LabRecord:

@@ -307,7 +307,7 @@ def test_one_that_was_being_written_and_is_aborted_leaves_no_file(lab: Lab, fold
     if "one" not in folder.good():
         folder.path.mkdir(exist_ok=True)
         (folder.path / "one.metadata").write_text("written, and the record is not")
-        (folder.path / ".one.json.partial").write_text("{")
+        (folder.path / ".one.json.0123456789ab.partial").write_text("{")
     assert bdops("jobs", "abort", timeout_s=120).returncode == 0
     assert folder.names() in (set(), {"one.json", "one.metadata"})
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bdops.components.kafka.state import Group, LogDir, Reassignment, Topic, partition_name
+from bdops.files import replacing
 
 MAX_AGE = timedelta(hours=1)
 MAX_OBSERVATIONS = 60
@@ -131,11 +131,5 @@ def write_history(file: Path, observations: Sequence[Observation]) -> None:
             break
         lines.append(line)
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "w") as out:
-            out.write("".join(f"{line}\n" for line in reversed(lines)))
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(file) as out:
+        out.writelines(f"{line}\n".encode() for line in reversed(lines))

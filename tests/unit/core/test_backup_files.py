@@ -174,7 +174,8 @@ def test_a_removal_that_was_cut_off_is_finished_and_spares_the_others(tmp_path: 
 def test_what_is_unfinished_is_discarded_and_what_is_whole_stays(tmp_path: Path) -> None:
     where = folder(tmp_path)
     made(where)
-    (where.folder / ".one.metadata.partial").write_bytes(b"ha")
+    (where.folder / ".one.metadata.0123456789ab.partial").write_bytes(b"ha")
+    assert where.strays() == (".one.metadata.0123456789ab.partial",)
     where.write_file("two.metadata", [b"whole, without a record"])
     where.discard_unfinished("one")
     where.discard_unfinished("two")
@@ -207,7 +208,7 @@ def test_what_is_anothers_is_never_written_over_nor_discarded(component: str, tm
 def test_files_of_others_with_the_same_name_stay(tmp_path: Path) -> None:
     where = folder(tmp_path)
     made(where)
-    others = ("one.tar.gz", "one.zksnap", ".one.zksnap.partial", "odd.zksnap")
+    others = ("one.tar.gz", "one.zksnap", ".one.zksnap.0123456789ab.partial", "odd.zksnap")
     for name in others:
         (where.folder / name).write_bytes(b"theirs")
     (where.folder / "odd.json").write_bytes(b"damaged")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,6 +20,7 @@ from bdops.components.zk.snapshot.format import Acl, Node
 from bdops.core.actor import ActContext
 from bdops.core.model import Deployment
 from bdops.errors import ConfigError, NotAuthorised, OperationFailed, Unreachable, UsageError
+from bdops.files import creating
 
 if TYPE_CHECKING:
     from kazoo.client import KazooClient
@@ -136,19 +136,16 @@ def check_export(file: Path) -> tuple[str, int]:
 
 def write_new(file: Path, parts: Iterable[bytes]) -> None:
     """Write a file that was not there, whole or not at all. Raises UsageError, OperationFailed."""
+    there = UsageError(f"{file} is there already", hint="another name, or remove it first")
     if file.exists():
-        raise UsageError(f"{file} is there already", hint="another name, or remove it first")
-    partial = file.with_name(f".{file.name}.partial")
+        raise there
     try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        with creating(file) as out:
             out.writelines(parts)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.rename(file)
+    except FileExistsError:
+        raise there from None
     except OSError as e:
         raise OperationFailed(f"it cannot be written: {e.strerror or e}", where=str(file)) from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @dataclass(slots=True)
