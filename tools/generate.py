@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from generate_commands import commands_page
+from generate_inventory import inventory_reference
 from generate_man import man_pages
 from generate_proto import generate_proto
 
@@ -38,6 +39,7 @@ mutes:
 
 
 OPERATIONS_HEAD = "## Operations"
+REFERENCE_HEAD = "## Reference"
 
 
 def generated() -> Iterator[tuple[Path, str]]:
@@ -60,6 +62,8 @@ def generated() -> Iterator[tuple[Path, str]]:
     yield ROOT / "inventory/inventory.schema.json", as_json(schema)
     yield ROOT / "playbooks/playbook.schema.json", as_json(playbook_schema(operations()))
     yield ROOT / "docs/playbooks.md", with_operations((ROOT / "docs/playbooks.md").read_text())
+    page = (ROOT / "docs/inventory.md").read_text()
+    yield ROOT / "docs/inventory.md", page.partition(REFERENCE_HEAD)[0] + REFERENCE_HEAD + "\n" + inventory_reference()
 
 
 def as_json(content: Any) -> str:

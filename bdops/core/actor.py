@@ -19,21 +19,20 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartRules:
-    """How patient a job is with one component; every one is a setting (`restart:`) of the inventory.
-
-    gate_timeout_s: how long a gate that says `wait` is asked again before it counts as a refusal.
-    interval_s: between two readings while something is waited for.
-    verify_timeout_s: for an instance to be whole again after its act; act_timeout_s: for an act itself.
-    stable_reads: so many readings in a row must say that it is.
-    """
+    """How patient a job is with one component; every one is a setting (`restart:`) of the inventory."""
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic from the class
 
     gate_timeout_s: float = 60.0
+    """How long a gate that says `wait` is asked again before it counts as a refusal."""
     interval_s: float = 1.0
+    """Between two readings while something is waited for."""
     verify_timeout_s: float = 600.0
+    """For an instance to be whole again after its act."""
     act_timeout_s: float = 180.0
+    """For an act itself: a stop, a start."""
     stable_reads: int = 2
+    """So many readings in a row must say that an instance is whole again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,14 +20,17 @@ WORK_DIR = "/var/tmp/bdops"
 class SecretRef:
     """Where a secret is to be had; its value is read at use by `bdops.hosts.secrets.reveal`, never kept.
 
-    Exactly one of the fields is set. `command` is an argv whose standard output, less one trailing
-    newline, is the secret. `keyring` is `service/user`.
+    Exactly one of the fields is set. One newline at the end is no part of the secret.
     """
 
     file: str | None = None
+    """A file with the secret; refused when others may read it."""
     env: str | None = None
+    """The name of an environment variable."""
     keyring: str | None = None
+    """`service/user` in the desktop's or system's keyring."""
     command: tuple[str, ...] | None = None
+    """A program and its arguments, which prints the secret within 30 s."""
 
     def __str__(self) -> str:
         if self.command is not None:
@@ -41,20 +44,26 @@ class SecretRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ssh:
-    """How a host is reached. `jump` is a `user@host:port`, or the name of another host of the cluster.
-
-    `config` is an ssh_config file, for what the inventory itself does not say; by default none is read.
-    """
+    """How a host is reached."""
 
     user: str | None = None
+    """The user on the host; null is the one who runs bdops."""
     port: int = 22
+    """The port of the host's sshd."""
     keys: tuple[str, ...] = ()
+    """Files of private keys, in the order in which they are tried; none named: the usual ones of ~/.ssh."""
     password: SecretRef | None = None
+    """The user's password, tried after the keys. A key with a passphrase comes from an agent alone."""
     jump: str | None = None
+    """The way there: `user@host:port`, or the name of another host of the cluster."""
     known_hosts: str = "~/.ssh/known_hosts"
+    """The file of the host keys that are trusted. Unknown and changed keys are refused."""
     agent: bool = True
+    """Whether the keys of a running ssh agent are offered too."""
     connect_timeout_s: float = 5.0
+    """For a connection to be made, the key exchange and the login included."""
     config: str | None = None
+    """An ssh_config file, for what the inventory itself does not say; null: none is read."""
 
 
 ServiceManagerName = Literal["systemd", "supervisord", "commands"]
@@ -62,24 +71,29 @@ ServiceManagerName = Literal["systemd", "supervisord", "commands"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """The service manager's handle of one instance.
-
-    `unit` is a systemd unit or a supervisord program. `config` is supervisord's configuration file on the
-    host. For plain commands each of `start`, `stop`, `status` and `pid` is an argv; `status` exits 0 when running,
-    `pid` prints the main process's id (without it nobody can tell a restarted process from the old one). `files`
-    are those on the host whose change makes a running process stale: configurations, jars.
-    """
+    """The service manager's handle of one instance."""
 
     manager: ServiceManagerName = "systemd"
+    """What starts and stops the process."""
     unit: str | None = None
+    """The systemd unit or the supervisord program: `kafka@{host}`."""
     config: str | None = None
+    """supervisord's configuration file on the host."""
     supervisorctl: str = "supervisorctl"
+    """supervisord's own program on the host: a path, or a name that is looked up there."""
     start: tuple[str, ...] = ()
+    """With `manager: commands`: the program and its arguments that start the process."""
     stop: tuple[str, ...] = ()
+    """With `manager: commands`: what stops it."""
     status: tuple[str, ...] = ()
+    """With `manager: commands`: what exits 0 while it runs."""
     pid: tuple[str, ...] = ()
+    """With `manager: commands`: what prints the main process's id; without it a restarted process cannot be told from
+    the old one."""
     files: tuple[str, ...] = ()
+    """Files on the host whose change makes a running process stale: configurations, jars."""
     sudo: bool = False
+    """Whether the service manager is called by `sudo -n`, which must ask for no password."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

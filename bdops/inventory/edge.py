@@ -94,6 +94,8 @@ class Doc(BaseModel):
 
 
 class SshDoc(Doc):
+    """What each field is for is said at `core.model.Ssh`."""
+
     user: Text | None = None
     port: Port | None = None
     keys: Texts | None = None
@@ -106,6 +108,8 @@ class SshDoc(Doc):
 
 
 class ServiceDoc(Doc):
+    """What each field is for is said at `core.model.Service`."""
+
     manager: ServiceManagerName | None = None
     unit: Text | None = None
     config: Text | None = None
@@ -123,14 +127,24 @@ ServicePart = Annotated[ServiceDoc, BeforeValidator(_empty)]
 
 
 class HostDoc(Doc):
+    """What is particular to one host, or to each host of a range."""
+
     address: Text | None = None
+    """What clients and ssh connect to; null: its name. `{name}` is filled in."""
     rack: Text | None = None
+    """The failure domain that the host is in."""
     update_domain: Text | None = None
+    """Hosts that go down together beside the rack: a rebalance spreads the replicas of a partition over them too."""
     work_dir: Text | None = None
+    """As in the cluster, for this host."""
     ssh: SshPart = SshDoc()
+    """As in the cluster, for this host."""
     service: ServicePart = ServiceDoc()
+    """As in the cluster, for the processes of this host."""
     vars: Vars = {}
+    """As in the cluster, for this host."""
     groups: Texts = ()
+    """Names by which selectors know the host: `@masters`."""
 
 
 def _require_one_unit(warning: Amount | None, critical: Amount | None) -> None:
@@ -142,7 +156,9 @@ class LimitsDoc(Doc):
     """Both are said, null for none: a limit that is left out must not vanish unnoticed."""
 
     warning: Limit
+    """From here on the check says warning: a number in the check's unit, or `80%`, `10m`, `5GB`; null for none."""
     critical: Limit
+    """From here on it says critical; null for none."""
 
     @model_validator(mode="after")
     def _of_one_unit(self) -> LimitsDoc:
@@ -151,10 +167,16 @@ class LimitsDoc(Doc):
 
 
 class CheckDoc(Doc):
+    """What the inventory says of one check, by its code."""
+
     enabled: bool = True
+    """false switches the check off, true switches one on that is off by itself."""
     warning: Limit = None
+    """The limit of a check that has one: a number in the check's unit, or `80%`, `10m`, `5GB`; null for none."""
     critical: Limit = None
+    """Said together with `warning`; null for none."""
     limits: dict[str, LimitsDoc] = {}
+    """The limits of a check that has several, by their names in checks.md."""
 
     @model_validator(mode="after")
     def _said_whole(self) -> CheckDoc:
@@ -171,10 +193,16 @@ Checks = Annotated[dict[str, Annotated[CheckDoc, BeforeValidator(_empty)]], Befo
 
 
 class MuteDoc(Doc):
+    """Findings that are shown without being counted."""
+
     check: Text
+    """A pattern of codes: `KAFKA_*`."""
     object: Text = "*"
+    """A pattern of what the check names."""
     until: Annotated[datetime, BeforeValidator(moment), WithJsonSchema({"type": "string"})]
+    """When it ends: a day begins at 00:00 UTC; a moment may be given."""
     reason: Text
+    """Why; it is shown with what is muted."""
 
 
 class RoleDoc(BaseModel):
@@ -182,8 +210,11 @@ class RoleDoc(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     hosts: Hosts | None = None
+    """The hosts that play the role: a host expression or a list of them."""
     service: ServicePart = ServiceDoc()
+    """As in the cluster, for this role."""
     vars: Vars = {}
+    """As in the cluster, for this role."""
 
 
 class InstanceDoc(BaseModel):
@@ -191,7 +222,9 @@ class InstanceDoc(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     service: ServicePart = ServiceDoc()
+    """As in the cluster, for this instance."""
     vars: Vars = {}
+    """As in the cluster, for this instance."""
 
 
 Mutes = Annotated[tuple[MuteDoc, ...], BeforeValidator(lambda value: () if value is None else value)]
@@ -200,9 +233,10 @@ Instances = Annotated[dict[str, Annotated[InstanceDoc, BeforeValidator(_empty)]]
 
 
 class PlacedDoc(InstanceDoc):
-    """What a component's `hosts` says of some of them; `roles` are those that they play."""
+    """What a component's `hosts` says of some of them."""
 
     roles: Texts | None = None
+    """The roles that these hosts play."""
 
 
 def _form(value: object) -> str:
@@ -222,25 +256,46 @@ class ComponentDoc(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     hosts: Placed | None = None
+    """Where it runs: a host expression, a list of them, or a mapping of them to what is particular to those hosts."""
     roles: Roles = {}
+    """What is particular to a role, by its name."""
     instances: Instances = {}
+    """What is particular to a host, a range, or one process of a host (`node1/namenode`)."""
     service: ServicePart = ServiceDoc()
+    """As in the cluster, for this component."""
     vars: Vars = {}
+    """As in the cluster, for this component."""
     checks: Checks = {}
+    """As in the cluster, for this component."""
     mutes: Mutes = ()
+    """As in the cluster, for this component."""
 
 
 class ClusterDoc(Doc):
+    """One cluster, by its name."""
+
     work_dir: Text | None = None
+    """Where bdops keeps its running acts and its lease on each host; `{host}` is filled in."""
     ssh: SshPart = SshDoc()
+    """How its hosts are reached."""
     service: ServicePart = ServiceDoc()
+    """How its processes are started and stopped."""
     vars: Vars = {}
+    """Free variables, inherited down to the instances."""
     hosts: Annotated[dict[str, Annotated[HostDoc, BeforeValidator(_empty)]], Field(min_length=1)]
+    """Its hosts, by name or range."""
     checks: Checks = {}
+    """Limits, and which checks are on, by code."""
     mutes: Mutes = ()
+    """What is silenced until when."""
     components: Annotated[dict[str, Annotated[ComponentDoc, BeforeValidator(_empty)]], BeforeValidator(_empty)] = {}
+    """What runs on the hosts, by the component's name."""
 
 
 class FileDoc(Doc):
+    """One file of an inventory."""
+
     version: Literal[1] = 1
+    """The version of this format."""
     clusters: Annotated[dict[str, ClusterDoc], Field(min_length=1)]
+    """The clusters, by name."""
