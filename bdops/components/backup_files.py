@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,24 @@ def default_folder(cluster: str, component: str) -> Path:
     from platformdirs import user_state_path
 
     return user_state_path("bdops") / "backups" / cluster / component
+
+
+class Hashed:
+    """A file that is hashed as it is read."""
+
+    def __init__(self, source: RawIOBase) -> None:
+        self._source = source
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """So many bytes or fewer, none at the end; without a size all that are left."""
+        part = self._source.read(size) or b""
+        self._digest.update(part)
+        return part
+
+    def sha256(self) -> str:
+        """Of what was read."""
+        return self._digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,21 +179,48 @@ class BackupFolder:
         return tuple(sorted({*whole, *partial}))
 
     def verify(self, record: BackupRecord) -> None:
-        """Read the file and compare its digest. Raises OperationFailed (BACKUP_DAMAGED), and ConfigError when it cannot
-        be read: a share that is away damages nothing."""
-        digest = hashlib.sha256()
+        """Read the file and compare its digest. Raises as `opened` does."""
+        with self.opened(record):
+            pass
+
+    @contextmanager
+    def opened(self, record: BackupRecord) -> Iterator[Hashed]:
+        """The file of a backup, to be read once: at the end all of it is held against its digest.
+
+        Raises OperationFailed (BACKUP_DAMAGED), also instead of the ValueError of a reader that does not understand
+        the damaged bytes, and ConfigError when it cannot be read: a share that is away damages nothing.
+        """
         file = self.file_of(record)
-        with self.reading(file), file.open("rb") as source:
-            while chunk := source.read(CHUNK_BYTES):
-                digest.update(chunk)
-        if digest.hexdigest() != record.state[SHA256]:
+        with self.reading(file), file.open("rb", buffering=0) as source:
+            hashed = Hashed(source)
+            try:
+                yield hashed
+            except ValueError:
+                self._compare(record, hashed)
+                raise
+            self._compare(record, hashed)
+
+    def _compare(self, record: BackupRecord, hashed: Hashed) -> None:
+        while hashed.read(CHUNK_BYTES):
+            pass
+        if (found := hashed.sha256()) != record.state[SHA256]:
             raise OperationFailed(
-                f"the file of {record.id} is not what was written: its SHA-256 is {digest.hexdigest()[:16]}..., "
+                f"the file of {record.id} is not what was written: its SHA-256 is {found[:16]}..., "
                 f"and was {record.state[SHA256][:16]}...",
-                where=str(file),
+                where=str(self.file_of(record)),
                 hint="it is no backup any more: take a new one, and look at the disk",
                 code="BACKUP_DAMAGED",
             )
+
+    @contextmanager
+    def noting(self, record: BackupRecord) -> Iterator[None]:
+        """While a backup is read: damage that is found is noted in its record, which does not count any more."""
+        try:
+            yield
+        except OperationFailed as e:
+            if e.code == "BACKUP_DAMAGED":
+                self._note_damage(record.id, e.message)
+            raise
 
     @contextmanager
     def reading(self, file: Path) -> Iterator[None]:
@@ -221,8 +267,8 @@ class BackupFolder:
             if self.folder.is_dir():
                 sync_folder(self.folder)
 
-    def note_damage(self, id: str, why: str) -> None:
-        """A backup that counted was found to be damaged: it counts no more. Where that cannot be noted, it is not."""
+    def _note_damage(self, id: str, why: str) -> None:
+        """Where that cannot be noted, it is not: what was found is told all the same."""
         with suppress(BdopsError):
             # Read anew: reading the file took its time, and somebody may hold the backup by now.
             record = self.find(id)

@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
-from bdops.components.backup_files import FILE, SHA256, BackupFolder, checked_name
+from bdops.cli.hdfs_snapshots import Unhurried
+from bdops.components.backup_files import FILE, SHA256, SUFFIXES, BackupFolder, checked_name
+from bdops.components.hdfs.snapshot.image import ImageVault
+from bdops.components.kafka.snapshot.vault import KafkaVault
 from bdops.core.backups import CREATE, DELETE, BackupRecord
+from bdops.core.model import Deployment
 from bdops.core.plan import Step
 from bdops.errors import BdopsError, ConfigError, OperationFailed, Unreachable, UsageError
 
@@ -22,8 +26,10 @@ def folder(path: Path, cluster: str = "prod") -> BackupFolder:
     return BackupFolder(path / "backups", "kafka", cluster)
 
 
-def made(where: BackupFolder, name: str = "one", data: bytes = b"some bytes", **more: object) -> BackupRecord:
-    size, digest = where.write_file(f"{name}.metadata", [data[:4], data[4:]])
+def made(
+    where: BackupFolder, name: str = "one", data: bytes = b"some bytes", suffix: str = ".metadata", **more: object
+) -> BackupRecord:
+    size, digest = where.write_file(f"{name}{suffix}", [data[:4], data[4:]])
     record = BackupRecord(
         id=name,
         destination=str(where.folder),
@@ -31,7 +37,7 @@ def made(where: BackupFolder, name: str = "one", data: bytes = b"some bytes", **
         taken_at=AT,
         status="complete",
         size_bytes=size,
-        state={FILE: f"{name}.metadata", SHA256: digest},
+        state={FILE: f"{name}{suffix}", SHA256: digest},
         **more,  # type: ignore[arg-type]
     )
     where.write(record)
@@ -235,11 +241,42 @@ def test_damage_is_noted_and_what_was_noted_meanwhile_stays(tmp_path: Path) -> N
     where = folder(tmp_path)
     record = made(where)
     where.mark("one", {"kind": "hold", "reason": "audit"})
-    where.note_damage(record.id, "a bit flipped")
+    damaged = OperationFailed("a bit flipped", code="BACKUP_DAMAGED")
+    for of, error in (
+        (record, OperationFailed("gone", code="BACKUP_GONE")),
+        (replace(record, id="two"), damaged),
+        (record, ConfigError("away")),
+    ):
+        with pytest.raises(type(error)), where.noting(of):
+            raise error
+    (found,) = where.records()
+    assert found.good, "none of this is damage, or it is another's"
+    with pytest.raises(OperationFailed), where.noting(record):
+        raise damaged
     (found,) = where.records()
     assert (found.good, found.error, found.hold) == (False, "a bit flipped", "audit")
-    where.note_damage("two", "it is gone by now")
-    assert len(where.records()) == 1
+
+
+def test_one_reading_is_held_against_the_digest_however_far_it_went(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    record = made(where)
+    for size in (0, 4, -1):
+        with where.opened(record) as source:
+            assert b"some bytes".startswith(source.read(size))
+    where.file_of(record).write_bytes(b"some bytez")
+
+    def read(size: int, error: Exception | None) -> None:
+        with where.opened(record) as source:
+            source.read(size)
+            if error:
+                raise error
+
+    for size, error in ((4, None), (-1, None), (4, ValueError("not understood"))):
+        with pytest.raises(OperationFailed) as raised:
+            read(size, error)
+        assert raised.value.code == "BACKUP_DAMAGED"
+    with pytest.raises(KeyError):
+        read(4, KeyError("somebody else's"))
 
 
 def test_that_there_was_to_be_one_is_noted_and_a_resume_makes_it(tmp_path: Path) -> None:
@@ -256,3 +293,32 @@ def test_that_there_was_to_be_one_is_noted_and_a_resume_makes_it(tmp_path: Path)
     made_now = where.create(step(), lambda asked: made(where, by=asked.by))
     assert where.progress(step(), CREATE).done
     assert where.existing("one") == made_now
+
+
+def vault_with_one(component: str, path: Path, content: bytes) -> Any:
+    deployment = Deployment(cluster="prod", component=component, instances=(), settings=None)
+    vault: Any = (KafkaVault if component == "kafka" else ImageVault).of(path / "backups", deployment)
+    made(vault.files, data=content, suffix=SUFFIXES[component][0])
+    return vault
+
+
+@pytest.mark.parametrize("component", ["kafka", "hdfs"])
+@pytest.mark.parametrize("written", [b"no backup", b"other bytes than were written"])
+def test_damage_that_a_vault_finds_is_noted_in_the_catalogue(component: str, written: bytes, tmp_path: Path) -> None:
+    vault = vault_with_one(component, tmp_path, b"no backup".ljust(len(written)))
+    (record,) = vault.files.records()
+    assert record.good
+    vault.files.file_of(record).write_bytes(written)
+    with pytest.raises(OperationFailed) as raised:
+        vault.load(record) if component == "kafka" else vault.verify(record, Unhurried())
+    assert raised.value.code == "BACKUP_DAMAGED"
+    (found,) = vault.files.records()
+    assert (found.good, found.error) == (False, raised.value.message)
+
+
+def test_one_that_a_later_bdops_has_written_is_not_damaged(tmp_path: Path) -> None:
+    vault = vault_with_one("kafka", tmp_path, b'{"bdops_kafka_metadata": 99}')
+    (record,) = vault.records()
+    with pytest.raises(ConfigError, match="version 99"):
+        vault.load(record)
+    assert vault.records() == (record,)

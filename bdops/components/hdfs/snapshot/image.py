@@ -7,7 +7,6 @@ came after it is in the edits of the JournalNodes.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import struct
 import time
@@ -17,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bdops.components import throwaway
-from bdops.components.backup_files import FILE, SHA256, SUFFIXES, BackupFolder
+from bdops.components.backup_files import CHUNK_BYTES, FILE, SHA256, SUFFIXES, BackupFolder
 from bdops.components.hdfs.http import HttpServer
 from bdops.components.hdfs.snapshot import image_drill
 from bdops.components.hdfs.snapshot.drill import Patience
@@ -78,16 +77,12 @@ class ImageVault:
             raise OperationFailed(f"{record.id}: {record.error}", where=self.destination, code="BACKUP_GONE")
         file = self.files.file_of(record)
         patience.waiting(f"{file} to be read")
-        try:
-            self.files.verify(record)
-            with self.files.reading(file), file.open("rb") as source:
-                first = source.read(len(MAGIC))
-                source.seek(-4, os.SEEK_END)
-                check_form(first, source.read(), source.tell())
-        except OperationFailed as e:
-            if e.code == "BACKUP_DAMAGED":
-                self.files.note_damage(record.id, e.message)
-            raise
+        with self.files.noting(record):
+            ends = Ends()
+            with self.files.opened(record) as source:
+                while part := source.read(CHUNK_BYTES):
+                    ends.add(part)
+            ends.check()
         return f"{format_size(record.size_bytes or 0)}, SHA-256 as written, and as long as its summary says"
 
     def progress(self, step: Step, act: str) -> Progress:
@@ -196,28 +191,39 @@ def offer_of(instance: Instance, headers: Mapping[str, str], bean: Mapping[str, 
 def checked(parts: Iterable[bytes], md5: str, size_bytes: int | None, tell: Callable[[str], None]) -> Iterator[bytes]:
     """The bytes of an image as they come. Raises OperationFailed at the end when they are not what was promised."""
     digest = hashlib.md5(usedforsecurity=False)
-    first, last, size = b"", b"", 0
+    ends = Ends()
     for part in parts:
         digest.update(part)
-        size += len(part)
-        first = first if len(first) >= len(MAGIC) else first + part[: len(MAGIC)]
-        last = (last + part)[-4:]
+        ends.add(part)
         yield part
-        tell(f"the image: {format_size(size)}" + (f" of {format_size(size_bytes)}" if size_bytes else ""))
+        tell(f"the image: {format_size(ends.size_bytes)}" + (f" of {format_size(size_bytes)}" if size_bytes else ""))
     if digest.hexdigest() != md5:
         raise OperationFailed(
             f"the image that came is not the one that was sent: its MD5 is {digest.hexdigest()}, not {md5}",
             hint="fetch it again; if it stays so, look at the NameNode's disk",
             code="IMAGE_DAMAGED",
         )
-    check_form(first, last, size)
+    ends.check()
 
 
-def check_form(first: bytes, last: bytes, size_bytes: int) -> None:
-    """Whether it begins and ends as an image does. Raises OperationFailed."""
-    length = struct.unpack(">i", last)[0] if len(last) == 4 else -1
-    if first[: len(MAGIC)] != MAGIC or not 0 < length <= size_bytes - len(MAGIC) - 4:
-        raise OperationFailed("it is no image of a NameNode, or a part of one", code="BACKUP_DAMAGED")
+@dataclass(slots=True)
+class Ends:
+    """How a file that comes in parts begins and ends."""
+
+    first: bytes = b""
+    last: bytes = b""
+    size_bytes: int = 0
+
+    def add(self, part: bytes) -> None:
+        self.size_bytes += len(part)
+        self.first = self.first if len(self.first) >= len(MAGIC) else self.first + part[: len(MAGIC)]
+        self.last = (self.last + part[-4:])[-4:]
+
+    def check(self) -> None:
+        """Raises OperationFailed (BACKUP_DAMAGED) when they are not those of an image."""
+        length = struct.unpack(">i", self.last)[0] if len(self.last) == 4 else -1
+        if self.first[: len(MAGIC)] != MAGIC or not 0 < length <= self.size_bytes - len(MAGIC) - 4:
+            raise OperationFailed("it is no image of a NameNode, or a part of one", code="BACKUP_DAMAGED")
 
 
 def web(instance: Instance) -> HttpServer:

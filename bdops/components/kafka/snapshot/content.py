@@ -68,6 +68,10 @@ class Metadata:
         return {key: why for key, why in self.unread.items() if key.partition("/")[0] == part}
 
 
+class OtherVersion(ValueError):
+    """It is whole, and another bdops can read it."""
+
+
 def dumps(metadata: Metadata) -> bytes:
     """The canonical form: the same metadata has the same bytes. Compressed when it is long."""
     body = {
@@ -88,13 +92,13 @@ def is_compressed(data: bytes) -> bool:
 
 
 def loads(data: bytes) -> Metadata:
-    """Raises ValueError when it is not one, or one of a version that this bdops does not know."""
+    """Raises ValueError when it is not one, OtherVersion when it is one of a version that this bdops does not know."""
     try:
         body = json.loads(gzip.decompress(data) if is_compressed(data) else data)
         if not isinstance(body, dict) or FORMAT not in body:
             raise ValueError("not a backup of Kafka's metadata")
         if body[FORMAT] != VERSION:
-            raise ValueError(f"a backup of version {body[FORMAT]}; this bdops reads version {VERSION}")
+            raise OtherVersion(f"a backup of version {body[FORMAT]}; this bdops reads version {VERSION}")
         parts = {name: dict(body["parts"][name]) for name in body["parts"]}
         return Metadata(
             cluster=body["cluster"],

@@ -12,7 +12,7 @@ from bdops.components import throwaway
 from bdops.components.backup_files import FILE, SHA256, SUFFIXES, BackupFolder
 from bdops.components.kafka import questions
 from bdops.components.kafka.snapshot import carry, drill
-from bdops.components.kafka.snapshot.content import Metadata, counts, dumps, is_compressed, loads
+from bdops.components.kafka.snapshot.content import Metadata, OtherVersion, counts, dumps, is_compressed, loads
 from bdops.components.kafka.snapshot.read import READ_S, Brokers, opened_brokers, read_metadata
 from bdops.components.kafka.snapshot.restore import Logs, Wish, times_wanted
 from bdops.core.actor import DONE, ActContext, Progress, pending
@@ -20,7 +20,7 @@ from bdops.core.backups import CLEAN_UP, COMPARE, CREATE, DRILL, RESTORE, Backup
 from bdops.core.model import Deployment
 from bdops.core.plan import Step
 from bdops.core.units import format_size
-from bdops.errors import OperationFailed
+from bdops.errors import ConfigError, OperationFailed
 
 ASK_S = 20.0
 
@@ -55,9 +55,14 @@ class KafkaVault:
         return record
 
     def load(self, record: BackupRecord) -> Metadata:
-        """What is in a backup. Raises OperationFailed (BACKUP_DAMAGED), ConfigError when it cannot be read."""
-        self.files.verify(record)
-        return load_file(self.files.file_of(record))
+        """What is in a backup. Raises OperationFailed (BACKUP_DAMAGED), ConfigError when it cannot be read.
+
+        Damage is noted in the record: a damaged one does not count any more.
+        """
+        with self.files.noting(record):
+            with self.files.opened(record) as source:
+                data = source.read()
+            return _loaded(data, self.files.file_of(record))
 
     def live(self) -> Metadata:
         """The cluster as it is now. Raises BdopsError when no broker answers."""
@@ -170,12 +175,21 @@ class KafkaVault:
 
 
 def load_file(path: Path) -> Metadata:
-    """A backup by its file. Raises OperationFailed (BACKUP_DAMAGED)."""
+    """A backup by its file. Raises OperationFailed (BACKUP_DAMAGED), ConfigError when another bdops has written it."""
     try:
-        return loads(path.read_bytes())
-    except (OSError, ValueError) as e:
-        why = e.strerror if isinstance(e, OSError) else e
-        raise OperationFailed(f"it cannot be read: {why}", where=str(path), code="BACKUP_DAMAGED") from None
+        data = path.read_bytes()
+    except OSError as e:
+        raise OperationFailed(f"it cannot be read: {e.strerror}", where=str(path), code="BACKUP_DAMAGED") from None
+    return _loaded(data, path)
+
+
+def _loaded(data: bytes, path: Path) -> Metadata:
+    try:
+        return loads(data)
+    except OtherVersion as e:
+        raise ConfigError(f"it cannot be read: {e}", where=str(path), code="BACKUP_VERSION") from None
+    except ValueError as e:
+        raise OperationFailed(f"it cannot be read: {e}", where=str(path), code="BACKUP_DAMAGED") from None
 
 
 def _ask(brokers: Brokers, live: Metadata, deadline: float, times: Mapping[str, int]) -> dict[str, int]:

@@ -59,21 +59,15 @@ class ZkVault:
 
         That is noted in the record: a damaged one does not count any more. Raises ConfigError when it cannot be read.
         """
-        try:
-            self.files.verify(record)
-            file = self.files.file_of(record)
-            with self.files.reading(file), file.open("rb", buffering=0) as source:
-                found = summarise(source)
-            if told := differences(record, found):
-                raise Damaged(f"not what its record says: {told}")
-        except Damaged as e:
-            error = OperationFailed(f"{record.id} is damaged: {e}", where=self.destination, code="BACKUP_DAMAGED")
-            self.files.note_damage(record.id, error.message)
-            raise error from None
-        except OperationFailed as e:
-            if e.code == "BACKUP_DAMAGED":
-                self.files.note_damage(record.id, e.message)
-            raise
+        with self.files.noting(record):
+            try:
+                with self.files.opened(record) as source:
+                    found = summarise(source)
+                if told := differences(record, found):
+                    raise Damaged(f"not what its record says: {told}")
+            except Damaged as e:
+                why = f"{record.id} is damaged: {e}"
+                raise OperationFailed(why, where=self.destination, code="BACKUP_DAMAGED") from None
         return found
 
     @contextmanager
