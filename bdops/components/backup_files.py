@@ -20,9 +20,10 @@ from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
+from bdops.components import throwaway
 from bdops.components.backups import require_unneeded
 from bdops.core.actor import DONE, Progress, pending
-from bdops.core.backups import CREATE, DELETE, MARK, BackupRecord, marked
+from bdops.core.backups import CLEAN_UP, CREATE, DELETE, MARK, BackupRecord, marked
 from bdops.core.plan import Step
 from bdops.errors import BdopsError, ConfigError, OperationFailed, UsageError
 from bdops.files import partial_of, replacing, sync_folder
@@ -325,9 +326,11 @@ class BackupFolder:
         return record
 
     def perform(self, step: Step, act: str) -> None:
-        """Carry DELETE or MARK out. Raises BdopsError."""
+        """Carry DELETE, MARK or CLEAN_UP out. Raises BdopsError."""
         id = step.args["id"]
-        if act == DELETE:
+        if act == CLEAN_UP:
+            throwaway.remove(Path(step.args["folder"]))
+        elif act == DELETE:
             if record := self.find(id):
                 require_unneeded(record, self.records(), step)
             self.remove(id)
@@ -337,8 +340,10 @@ class BackupFolder:
             raise BdopsError(f"a folder of backups knows no act {act!r}", code="BUG")
 
     def progress(self, step: Step, act: str) -> Progress:
-        """Whether CREATE, DELETE or MARK has had its effect; any other act is pending."""
+        """Whether CREATE, DELETE, MARK or CLEAN_UP has had its effect; any other act is pending."""
         id = step.args["id"]
+        if act == CLEAN_UP:
+            return throwaway.removed(Path(step.args["folder"]))
         if act == CREATE:
             return self.created(id)
         if act == DELETE:
@@ -346,7 +351,9 @@ class BackupFolder:
         return self.marked(id, step.args["mark"]) if act == MARK else pending(act)
 
     def abandon(self, step: Step) -> None:
-        """The job is closed with this step half done: what was written of a backup that is not whole goes."""
+        """The job is closed with this step half done: a drill's server goes; so does what is half written."""
+        if CLEAN_UP in step.acts:
+            throwaway.remove(Path(step.args["folder"]))
         if CREATE in step.acts and not self.created(step.args["id"]).done:
             self.discard_unfinished(step.args["id"])
 

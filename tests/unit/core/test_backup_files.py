@@ -14,7 +14,7 @@ from bdops.cli.hdfs_snapshots import Unhurried
 from bdops.components.backup_files import FILE, SHA256, SUFFIXES, BackupFolder, checked_name
 from bdops.components.hdfs.snapshot.image import ImageVault
 from bdops.components.kafka.snapshot.vault import KafkaVault
-from bdops.core.backups import CREATE, DELETE, BackupRecord
+from bdops.core.backups import CLEAN_UP, COMPARE, CREATE, DELETE, DRILL, MARK, BackupRecord
 from bdops.core.model import Deployment
 from bdops.core.plan import Step
 from bdops.errors import BdopsError, ConfigError, OperationFailed, Unreachable, UsageError
@@ -209,6 +209,18 @@ def test_what_is_anothers_is_never_written_over_nor_discarded(component: str, tm
         mine.create(step(), lambda asked: made(mine))
     mine.abandon(step())
     assert {p.name: p.read_bytes() for p in theirs.folder.iterdir()} == before
+
+
+def test_what_a_drill_has_put_here_goes_with_its_end_and_with_its_job(tmp_path: Path) -> None:
+    where = folder(tmp_path)
+    drilled = replace(step(folder=str(tmp_path / "drill")), acts=(DRILL, COMPARE, MARK, CLEAN_UP))
+    for end in (lambda: where.perform(drilled, CLEAN_UP), lambda: where.abandon(drilled)):
+        made(where)
+        (tmp_path / "drill" / "data").mkdir(parents=True)
+        assert not where.progress(drilled, CLEAN_UP).done
+        end()
+        assert where.progress(drilled, CLEAN_UP).done
+        assert where.existing("one")
 
 
 def test_files_of_others_with_the_same_name_stay(tmp_path: Path) -> None:

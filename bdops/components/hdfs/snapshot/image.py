@@ -15,13 +15,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bdops.components import throwaway
 from bdops.components.backup_files import CHUNK_BYTES, FILE, SHA256, SUFFIXES, BackupFolder
 from bdops.components.hdfs.http import HttpServer
 from bdops.components.hdfs.snapshot import image_drill
 from bdops.components.hdfs.snapshot.drill import Patience
 from bdops.core.actor import ActContext, Progress
-from bdops.core.backups import CLEAN_UP, COMPARE, CREATE, DRILL, BackupRecord
+from bdops.core.backups import COMPARE, CREATE, DRILL, BackupRecord
 from bdops.core.model import Deployment, Instance
 from bdops.core.plan import Step
 from bdops.core.units import format_size
@@ -86,8 +85,6 @@ class ImageVault:
         return f"{format_size(record.size_bytes or 0)}, SHA-256 as written, and as long as its summary says"
 
     def progress(self, step: Step, act: str) -> Progress:
-        if act == CLEAN_UP:
-            return throwaway.removed(Path(step.args["folder"]))
         return self.files.progress(step, act)
 
     def perform(self, step: Step, act: str, context: ActContext) -> None:
@@ -101,15 +98,10 @@ class ImageVault:
         elif act == COMPARE:
             record = self.files.existing(step.args["id"])
             image_drill.compare(step, record, self.files.file_of(record), context)
-        elif act == CLEAN_UP:
-            throwaway.remove(Path(step.args["folder"]))
         else:
             self.files.perform(step, act)
 
     def abandon(self, step: Step) -> None:
-        """A drill's server goes; so does what was written of an image that is not whole."""
-        if CLEAN_UP in step.acts:
-            throwaway.remove(Path(step.args["folder"]))
         self.files.abandon(step)
 
     def _fetched(self, asked: BackupRecord, context: ActContext) -> BackupRecord:

@@ -16,7 +16,7 @@ from bdops.components.kafka.snapshot.content import Metadata, OtherVersion, coun
 from bdops.components.kafka.snapshot.read import READ_S, Brokers, opened_brokers, read_metadata
 from bdops.components.kafka.snapshot.restore import Logs, Wish, times_wanted
 from bdops.core.actor import DONE, ActContext, Progress, pending
-from bdops.core.backups import CLEAN_UP, COMPARE, CREATE, DRILL, RESTORE, BackupRecord
+from bdops.core.backups import COMPARE, CREATE, DRILL, RESTORE, BackupRecord
 from bdops.core.model import Deployment
 from bdops.core.plan import Step
 from bdops.core.units import format_size
@@ -92,8 +92,6 @@ class KafkaVault:
         if act == DRILL:
             thrown = drill.Throwaway.of(step.args)
             return DONE if thrown.restored() else pending("the throw-away broker to have it all")
-        if act == CLEAN_UP:
-            return throwaway.removed(Path(step.args["folder"]))
         return self.files.progress(step, act)
 
     # -- acts --------------------------------------------------------------------------------------------------
@@ -104,14 +102,10 @@ class KafkaVault:
             RESTORE: lambda: self._restore(step, context),
             DRILL: lambda: self._drill(step, context),
             COMPARE: lambda: self._compare(step, context),
-            CLEAN_UP: lambda: throwaway.remove(Path(step.args["folder"])),
         }
         acts.get(act, lambda: self.files.perform(step, act))()
 
     def abandon(self, step: Step) -> None:
-        """A drill's broker goes; so does what was written of a backup that is not whole."""
-        if CLEAN_UP in step.acts:
-            throwaway.remove(Path(step.args["folder"]))
         self.files.abandon(step)
 
     def _create(self, step: Step, context: ActContext) -> None:

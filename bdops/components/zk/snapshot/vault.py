@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bdops.components import throwaway
 from bdops.components.backup_files import FILE, SHA256, SUFFIXES, BackupFolder
 from bdops.components.zk import ensemble
 from bdops.components.zk.client.transfer import SnapshotStream, endpoint_of, patiently, snapshot_stream
@@ -18,7 +17,7 @@ from bdops.components.zk.snapshot import drill, logical, restore
 from bdops.components.zk.snapshot.format import Damaged, Node, SnapshotReader, Summary, summarise
 from bdops.components.zk.state import Server, ZkState, Zxid
 from bdops.core.actor import DONE, ActContext, Progress, pending
-from bdops.core.backups import CLEAN_UP, COMPARE, CREATE, DRILL, RESTORE, BackupRecord
+from bdops.core.backups import COMPARE, CREATE, DRILL, RESTORE, BackupRecord
 from bdops.core.model import Deployment, Instance
 from bdops.core.plan import Step
 from bdops.core.units import format_size
@@ -96,8 +95,6 @@ class ZkVault:
         if act == DRILL:
             served = drill.serves(Path(step.args["folder"]))
             return DONE if served else pending("the throw-away server to serve")
-        if act == CLEAN_UP:
-            return throwaway.removed(Path(step.args["folder"]))
         return self.files.progress(step, act)
 
     # -- acts ----------------------------------------------------------------------------------------------------
@@ -107,7 +104,6 @@ class ZkVault:
             CREATE: lambda: self._create(step, context),
             DRILL: lambda: drill.start(step, self.file(step), context),
             COMPARE: lambda: self._compare(step, context),
-            CLEAN_UP: lambda: throwaway.remove(Path(step.args["folder"])),
             RESTORE: lambda: (
                 self._import(step, context)
                 if EXPORT in step.args
@@ -127,9 +123,7 @@ class ZkVault:
 
         Raises OperationFailed when some servers were restored and others not: that must be finished.
         """
-        if CLEAN_UP in step.acts:
-            throwaway.remove(Path(step.args["folder"]))
-        elif RESTORE in step.acts and EXPORT not in step.args:
+        if RESTORE in step.acts and EXPORT not in step.args:
             record = self.files.find(step.args["id"])
             if record and (there := restore.half_done(self.deployment, self.files.file_of(record))):
                 raise OperationFailed(
