@@ -138,7 +138,7 @@ def read_exactly(
         elif role == "journalnode" and "journalnodes" in wanted:
             tasks[f"{role} {name}"] = partial(read_journalnode, server, journal_id(server.settings))
     if "images" in wanted:
-        tasks["images"] = partial(image_backups, deployment)
+        tasks["images"] = partial(image_backups, deployment, timeout_s=timeout_s)
     found = read_all(tasks, timeout_s=timeout_s)
 
     def of(role: RoleName, late: Callable[..., Any]) -> list[Any]:

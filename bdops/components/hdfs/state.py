@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from bdops.components.backup_standing import Backups
+
 HaState = Literal["initializing", "active", "standby", "observer"]
 AdminState = Literal["normal", "decommissioning", "decommissioned", "entering_maintenance", "in_maintenance"]
 RoleName = Literal["namenode", "zkfc", "journalnode", "datanode"]
@@ -314,13 +316,12 @@ class RollingUpgrade:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupPolicy:
-    """What the inventory asks of backups: of which directories, how old they may be, and the last proof of one."""
+    """What the inventory asks of snapshots: of which directories, how old they may be, and the last proof of one."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
 
     directories: tuple[str, ...] = ()
     max_age_h: float = 26.0
-    image_max_age_h: float = 26.0
     proved_max_age_d: float | None = None
 
 
@@ -341,19 +342,6 @@ class DirectoryBackups:
     newest_at: datetime | None = None
     proved_at: datetime | None = None
     gone: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageBackups:
-    """The images of the NameNode in the inventory's `image_dir`. `failed`: why the last one is none, if so."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = FORBID_EXTRA
-
-    folder: str | None = None
-    images: int = 0
-    newest: str | None = None
-    newest_at: datetime | None = None
-    failed: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,7 +373,8 @@ class HdfsState:
     rolling_upgrade: RollingUpgrade | None = None
     backup_policy: BackupPolicy | None = None
     backups: tuple[DirectoryBackups, ...] | None = None
-    images: ImageBackups | None = None
+    images: Backups | None = None
+    """Of the NameNode, in the inventory's `image_dir`."""
 
     def expected_of(self, role: RoleName) -> tuple[ExpectedInstance, ...]:
         return tuple(e for e in self.expected or () if e.role == role)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from bdops.components.backup_files import FILE, SHA256, BackupFolder
-from bdops.components.backup_standing import Backups, read_backups
+from bdops.components.backup_standing import MADE_AT, Backups, read_backups
+from bdops.components.hdfs.snapshot.health import image_backups
 from bdops.components.kafka.state import KafkaState
 from bdops.components.zk.state import ZkState
 from bdops.core.backups import BackupRecord
@@ -83,3 +84,37 @@ def test_it_is_read_from_the_folder_of_the_inventory(name: str, tmp_path: Path) 
     assert (gone.newest, gone.failed) == ("old", "new: its file new.data is gone")
     (tmp_path / "file").write_text("")
     assert "Not a directory" in (standing(tmp_path / "file").error or "")
+
+
+def test_images_stand_as_old_as_their_checkpoints_and_the_last_is_the_one_that_was_made_last(tmp_path: Path) -> None:
+    def standing() -> Backups:
+        mine = settings("hdfs").type(image_dir=str(tmp_path), image_max_age_h=5, backup_proved_max_age_d=7)
+        return image_backups(Deployment(cluster="prod", component="hdfs", instances=(), settings=mine), timeout_s=20)
+
+    folder = BackupFolder(tmp_path, "hdfs", "prod")
+
+    def write(id: str, *, checkpoint_h: int, fetched_h: int, error: str | None = None) -> None:
+        size, digest = folder.write_file(f"{id}.fsimage", [b"x"])
+        fetched = (AT - timedelta(hours=fetched_h)).isoformat()
+        state = {} if error else {FILE: f"{id}.fsimage", SHA256: digest, MADE_AT: fetched}
+        folder.write(
+            BackupRecord(
+                id=id,
+                destination=str(tmp_path),
+                what=(),
+                taken_at=AT - timedelta(hours=checkpoint_h),
+                status="failed" if error else "complete",
+                error=error,
+                proved_at=AT,
+                size_bytes=size,
+                state=state,
+            )
+        )
+
+    write("bad", checkpoint_h=2, fetched_h=2, error="refused")
+    write("good", checkpoint_h=9, fetched_h=1)
+    found = standing()
+    assert (found.newest_at, found.failed, found.proved_at) == (AT - timedelta(hours=9), None, AT)
+    assert (found.max_age_h, found.proved_max_age_d) == (5, 7)
+    write("good", checkpoint_h=9, fetched_h=3)
+    assert standing().failed == "bad: refused"

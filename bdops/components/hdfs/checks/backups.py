@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bdops.components.backup_checks import AGE, PROVED_AGE, age_limit, judge_newest, judge_proof
+from bdops.components.backup_standing import Backups, age_of, failed_of, proved_of
 from bdops.components.hdfs.state import BackupPolicy, DirectoryBackups, HdfsState
 from bdops.core.checks import Check, Finding, Limits, Metric, Severity, Threshold, Verdict
 from bdops.core.units import plural
@@ -37,37 +38,49 @@ def _age(state: HdfsState, limits: Limits) -> Verdict:
     return _verdict(found)
 
 
+def _images(state: HdfsState) -> Backups:
+    assert state.images is not None
+    return state.images
+
+
 def _image_age(state: HdfsState, limits: Limits) -> Verdict:
-    policy = state.backup_policy or BackupPolicy()
-    images = state.images
-    assert images is not None
-    if images.folder is None:
-        return Verdict("the inventory asks for no images of the NameNode (image_dir)")
-    limit = age_limit(limits, policy.image_max_age_h)
-    return _verdict([judge_newest(images.folder, images.newest, images.newest_at, state.taken_at, limit, "image_age")])
+    none_asked = "the inventory asks for no images of the NameNode (image_dir)"
+    return age_of(_images(state), state.taken_at, limits, metric="image_age", none_asked=none_asked)
 
 
 def _failed(state: HdfsState, limits: Limits) -> Verdict:
-    findings = [
+    images = failed_of(_images(state))
+    if images.severity is not None:
+        return images
+    gone = (
         Finding(f"{b.path}/.snapshot/{name}", Severity.WARNING, "somebody else has deleted it")
         for b in _wanted(state)
         for name in b.gone
-    ]
-    if state.images is not None and state.images.failed and state.images.folder:
-        findings.append(Finding(state.images.folder, Severity.WARNING, state.images.failed))
-    if findings:
-        return Verdict("; ".join(f"{f.object}: {f.detail}" for f in findings), tuple(findings))
+    )
+    if findings := (*gone, *images.findings):
+        return Verdict("; ".join(f"{f.object}: {f.detail}" for f in findings), findings)
     return Verdict("no backup has failed, or gone unasked")
 
 
 def _proved(state: HdfsState, limits: Limits) -> Verdict:
-    policy = state.backup_policy or BackupPolicy()
-    wanted = _wanted(state)
-    if not wanted:
-        return Verdict("the inventory asks for snapshots of no directory (snapshot_dirs)")
-    proofs = [b.proved_at for b in wanted if b.proved_at is not None]
-    where = wanted[0].path if len(wanted) == 1 else "all directories"
-    return judge_proof(where, max(proofs, default=None), state.taken_at, limits, policy.proved_max_age_d)
+    """Of the directories together, and of the images."""
+    policy, wanted, images = state.backup_policy or BackupPolicy(), _wanted(state), _images(state)
+    if images.error:
+        return proved_of(images, state.taken_at, limits)
+    found: dict[str, Verdict] = {}
+    if wanted:
+        proved_at = max((b.proved_at for b in wanted if b.proved_at is not None), default=None)
+        where = wanted[0].path if len(wanted) == 1 else "all directories"
+        found[where] = judge_proof(where, proved_at, state.taken_at, limits, policy.proved_max_age_d)
+    if images.folder:
+        found[images.folder] = proved_of(images, state.taken_at, limits)
+    if not found:
+        return Verdict("the inventory asks for no backups (snapshot_dirs, image_dir)")
+    return Verdict(
+        "; ".join(f"{where}: {verdict.summary}" for where, verdict in found.items()),
+        tuple(f for verdict in found.values() for f in verdict.findings),
+        tuple(m for verdict in found.values() for m in verdict.metrics),
+    )
 
 
 def _snapshot_limit(state: HdfsState, limits: Limits) -> Verdict:
@@ -124,11 +137,13 @@ CHECKS: tuple[Check[HdfsState], ...] = (
     ),
     Check(
         code="HDFS_BACKUP_PROVED_AGE",
-        meaning="The age of the last restore that proved a snapshot (`bdops hdfs snapshot drill`). Nothing is held "
-        "against it unless `backup_proved_max_age_d` is in the inventory.",
-        remedy="`bdops hdfs snapshot drill` restores a sample beside the data, compares, and cleans up.",
+        meaning="The age of the last drill that proved a snapshot, and of the last one that proved an image of the "
+        "NameNode, where the inventory asks for these. Nothing is held against it unless `backup_proved_max_age_d` is "
+        "in the inventory.",
+        remedy="`bdops hdfs snapshot drill` restores a sample beside the data, compares, and cleans up; with "
+        "`--destination image` a NameNode of its own loads an image.",
         judge=_proved,
-        needs=("backups",),
+        needs=("backups", "images"),
         thresholds=(PROVED_AGE,),
     ),
     Check(

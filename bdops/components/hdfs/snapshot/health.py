@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-from bdops.components.backup_files import BackupFolder
+from bdops.components.backup_standing import Backups, read_folder
 from bdops.components.hdfs.namenode import NameNode
 from bdops.components.hdfs.settings import Settings
 from bdops.components.hdfs.snapshot import calls
 from bdops.components.hdfs.snapshot.catalogue import Catalogue, records
-from bdops.components.hdfs.state import BackupPolicy, DirectoryBackups, ImageBackups
+from bdops.components.hdfs.state import BackupPolicy, DirectoryBackups
 from bdops.core.backups import newest_good, newest_proved
 from bdops.core.model import Deployment
 
@@ -20,7 +19,6 @@ def policy_of(settings: Settings) -> BackupPolicy:
     return BackupPolicy(
         directories=settings.snapshot_dirs,
         max_age_h=settings.snapshot_max_age_h,
-        image_max_age_h=settings.image_max_age_h,
         proved_max_age_d=settings.backup_proved_max_age_d,
     )
 
@@ -47,18 +45,7 @@ def directory_backups(namenode: NameNode, settings: Settings) -> tuple[Directory
     return tuple(found.values())
 
 
-def image_backups(deployment: Deployment) -> ImageBackups:
-    """The images in the inventory's folder on this machine. Raises ConfigError when it cannot be read."""
-    folder = deployment.settings.image_dir
-    if folder is None:
-        return ImageBackups()
-    known = BackupFolder(Path(folder).expanduser(), "hdfs", deployment.cluster).records()
-    newest = newest_good(known)
-    last = max(known, key=lambda r: (r.state.get("fetched_at") or r.taken_at.isoformat(), r.id), default=None)
-    return ImageBackups(
-        folder=folder,
-        images=sum(r.good for r in known),
-        newest=newest.id if newest else None,
-        newest_at=newest.taken_at if newest else None,
-        failed=f"{last.id}: {last.error}" if last and not last.good else None,
-    )
+def image_backups(deployment: Deployment, *, timeout_s: float) -> Backups:
+    """The images in the inventory's folder on this machine. Never raises: why not is in the answer."""
+    settings = deployment.settings
+    return read_folder(settings.image_dir, settings.image_max_age_h, deployment, timeout_s=timeout_s)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bdops.components.backup_files import CHUNK_BYTES, FILE, SHA256, SUFFIXES, BackupFolder
+from bdops.components.backup_standing import MADE_AT
 from bdops.components.hdfs.http import HttpServer
 from bdops.components.hdfs.snapshot import image_drill
 from bdops.components.hdfs.snapshot.drill import Patience
@@ -140,7 +141,7 @@ class ImageVault:
                 MD5: told,
                 "txid": offer.txid,
                 "server": offer.instance.name,
-                "fetched_at": asked.taken_at.isoformat(timespec="seconds"),
+                MADE_AT: asked.taken_at.isoformat(timespec="seconds"),
             },
         )
 
