@@ -12,20 +12,35 @@ from typing import Any
 
 
 class ExitCode(IntEnum):
-    """The exit codes of every command but `check`, which is a monitoring plugin and uses 0 to 3 alone."""
+    """The exit codes of every command but `check`, which is a monitoring plugin and uses 0 to 3 alone.
+
+    The text below each is what docs/exit-codes.md and the manual page say of it.
+    """
 
     OK = 0
+    """done; healthy"""
     FAILED = 1
+    """an operation failed part way; the command that resumes it is printed"""
     USAGE = 2
+    """usage: the words of the command line do not fit together"""
     CONFIG = 3
+    """the inventory, a config file, a state file or a secret is missing or invalid, or the state is not known"""
     UNREACHABLE = 4
+    """a server or host is unreachable, or would not have us"""
     REFUSED = 5
+    """refused by a gate; nothing was changed"""
     CHANGES_PENDING = 6
+    """changes are pending (with `--detailed-exitcode`)"""
     PAUSED = 7
+    """paused, and can be resumed"""
     BUG = 70
+    """a bug of bdops"""
     LEASE_HELD = 75
+    """another job holds the cluster's lease"""
     INTERRUPTED = 130
+    """interrupted (^C)"""
     TERMINATED = 143
+    """terminated (SIGTERM)"""
 
 
 class BdopsError(Exception):

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from generate_commands import commands_page
+from generate_errors import errors_page
 from generate_inventory import inventory_reference
 from generate_man import man_pages
 from generate_proto import generate_proto
 
 from bdops.components.state_file import state_schema
 from bdops.core.checks import Check, Threshold
+from bdops.core.said import said_of_fields
+from bdops.errors import ExitCode
 from bdops.registry import COMPONENTS, component, settings
 
 ROOT = Path(__file__).parent.parent
@@ -40,6 +43,7 @@ mutes:
 
 OPERATIONS_HEAD = "## Operations"
 REFERENCE_HEAD = "## Reference"
+CHECK_HEAD = "## `check` is a monitoring plugin"
 
 
 def generated() -> Iterator[tuple[Path, str]]:
@@ -51,6 +55,7 @@ def generated() -> Iterator[tuple[Path, str]]:
 
     yield ROOT / "docs/checks.md", checks_page()
     yield ROOT / "docs/commands.md", commands_page()
+    yield ROOT / "docs/errors.md", errors_page(ROOT / "bdops")
     for name in (*COMPONENTS, "host"):
         yield ROOT / f"docs/state-{name}.schema.json", as_json(state_schema(component(name).state))
     for name, page in man_pages():
@@ -62,6 +67,7 @@ def generated() -> Iterator[tuple[Path, str]]:
     yield ROOT / "inventory/inventory.schema.json", as_json(schema)
     yield ROOT / "playbooks/playbook.schema.json", as_json(playbook_schema(operations()))
     yield ROOT / "docs/playbooks.md", with_operations((ROOT / "docs/playbooks.md").read_text())
+    yield ROOT / "docs/exit-codes.md", with_exit_codes((ROOT / "docs/exit-codes.md").read_text())
     page = (ROOT / "docs/inventory.md").read_text()
     yield ROOT / "docs/inventory.md", page.partition(REFERENCE_HEAD)[0] + REFERENCE_HEAD + "\n" + inventory_reference()
 
@@ -89,6 +95,14 @@ def with_operations(page: str) -> str:
         kind = "" if operation.kind == "changes" else " (reads)"
         lines.append(f"| `{operation.name}`{kind} | {words} |\n")
     return "".join(lines)
+
+
+def with_exit_codes(page: str) -> str:
+    """The page of exit codes, its first table made anew from `ExitCode`."""
+    rows = "".join(f"| {int(ExitCode[name])} | {text} |\n" for name, text in said_of_fields(ExitCode).items())
+    head = "# Exit codes\n\n| code | meaning |\n| --- | --- |\n"
+    more = "\nEvery error has a code of its own too, which says more: errors.md.\n\n"
+    return head + rows + more + CHECK_HEAD + page.partition(CHECK_HEAD)[2]
 
 
 def check_section(check: Check[Any]) -> str:

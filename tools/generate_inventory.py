@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bdops.core.component import ComponentSettings
+from bdops.core.said import said_of_fields
 from bdops.inventory.edge import ComponentDoc, InstanceDoc, PlacedDoc, RoleDoc
-from bdops.inventory.schema import inventory_schema, said_of_fields
+from bdops.inventory.schema import inventory_schema
 from bdops.registry import COMPONENTS, settings
 
 HEAD = """

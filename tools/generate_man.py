@@ -9,19 +9,9 @@ from typing import Any
 
 from generate_commands import leaves, metavar
 
-EXIT_CODES = (
-    ("0", "done; healthy"),
-    ("1", "an operation failed part way; the command that resumes it is printed"),
-    ("2", "usage"),
-    ("3", "the inventory, a config file, a state file or a secret is wrong, or the state is not known"),
-    ("4", "unreachable, or not authorised"),
-    ("5", "refused by a gate; nothing was changed"),
-    ("6", "changes are pending (with \\-\\-detailed\\-exitcode)"),
-    ("7", "paused, and can be resumed"),
-    ("70", "a bug of bdops"),
-    ("75", "another job holds the cluster's lease"),
-    ("130, 143", "interrupted, terminated"),
-)
+from bdops.core.said import said_of_fields
+from bdops.errors import ExitCode
+
 FILES = (
     ("~/.config/bdops/config.yaml", "Defaults: inventory, cluster, timeout, verbose."),
     ("~/.local/state/bdops", "Jobs and their journals, the history of checks, names for completion."),
@@ -54,7 +44,7 @@ def _root_page(root: Any, commands: dict[str, str]) -> str:
         ".SH OPTIONS\nThey may stand before or after the command's name.\n",
         *_options(root.params),
         ".SH EXIT STATUS\n",
-        *(f".TP\n.B {code}\n{meaning}\n" for code, meaning in EXIT_CODES),
+        *(_tagged(f"\\fB{int(ExitCode[name])}\\fR", text) for name, text in said_of_fields(ExitCode).items()),
         ".PP\n\\fBbdops check\\fR is a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown or any error.\n",
         ".SH FILES\n",
         *(_tagged(f"\\fI{roff(name)}\\fR", text) for name, text in FILES),

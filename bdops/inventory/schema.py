@@ -1,18 +1,13 @@
 """The JSON Schema of inventory files: generated from the models and the components' settings, for editors and docs.
 
-What a key is for is the text that stands below its field in the source; a schema is made by `make generate` alone,
-so nothing of this costs a command its start.
+What a key is for is the text that stands below its field in the source.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
-import textwrap
 import typing
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from types import UnionType
 from typing import Any
 
@@ -20,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from bdops.core.component import ComponentSettings
 from bdops.core.model import WORK_DIR, Service, Ssh
+from bdops.core.said import said_of_fields
 from bdops.inventory import edge
 from bdops.inventory.edge import ClusterDoc, ComponentDoc, FileDoc, InstanceDoc, PlacedDoc, RoleDoc, ServiceDoc, SshDoc
 
@@ -76,20 +72,6 @@ def inventory_schema(settings: Mapping[str, ComponentSettings]) -> dict[str, Any
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "bdops inventory"}
     whole: dict[str, Any] = _accept_what_the_loader_does({**head, **schema, "$defs": defs})
     return whole
-
-
-def said_of_fields(kind: type) -> dict[str, str]:
-    """What each field of a class is for: the string below it in the source, of its bases too."""
-    found = {}
-    for base in reversed(kind.__mro__):
-        if not base.__module__.startswith("bdops."):
-            continue
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
-        assert isinstance(definition, ast.ClassDef)
-        for field, text in pairwise(definition.body):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
-                found[field.target.id] = " ".join(str(ast.literal_eval(text.value)).split())
-    return found
 
 
 def _describe(definition: dict[str, Any], kind: type) -> None:

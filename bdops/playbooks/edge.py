@@ -44,17 +44,24 @@ class ParameterDoc(Doc):
     """Something that a playbook is told by `-e name=value`; without a default it must be."""
 
     type: Literal["text", "int", "number", "bool", "duration", "size"] = "text"
+    """What its value is: 10m is a duration, 5GB a size."""
     help: Words
+    """What it is for, in the playbook's own --help."""
     default: Scalar | None = None
+    """Its value where it is not given; null: it must be."""
     choices: Annotated[tuple[Scalar, ...], Field(max_length=100)] = ()
+    """The only values that it may have."""
 
 
 class ForEachDoc(Doc):
     """Once for each host or instance that a selector names, or for each value of a list."""
 
     hosts: Text | None = None
+    """A selector: once for each host that it names."""
     instances: Text | None = None
+    """A selector: once for each instance that it names."""
     list_: Annotated[LIST | Text | None, Field(alias="list")] = None
+    """A list, or a template that comes to one: once for each of its values."""
 
     @model_validator(mode="after")
     def _one_of(self) -> ForEachDoc:
@@ -66,12 +73,18 @@ class ForEachDoc(Doc):
 class WaitDoc(Doc):
     """Checks, until none is worse than `at_most`; or one is `at_least` so bad, of what has to be noticed first."""
 
-    check: Annotated[Text | None, Field(description="A selector; everything if absent.")] = None
-    codes: Annotated[Texts, Field(description="Only these checks: KAFKA_*, HDFS_MISSING_BLOCKS.")] = ()
+    check: Text | None = None
+    """A selector; everything if absent."""
+    codes: Texts = ()
+    """Only these checks: KAFKA_*, HDFS_MISSING_BLOCKS."""
     at_most: Literal["ok", "warning"] = "ok"
+    """Waits until none of the checks is worse."""
     at_least: Literal["warning", "critical"] | None = None
+    """Waits until one of the checks is as bad, for what has to be noticed first."""
     timeout: Seconds = 600.0
+    """How long it waits before the step fails: seconds, or 10m."""
     interval: Seconds = 5.0
+    """How long after an answer the checks are asked again."""
 
     @model_validator(mode="after")
     def _one_bound(self) -> WaitDoc:
@@ -87,17 +100,29 @@ class StepDoc(Doc):
     """One step: an operation of bdops (`do`, `with`), a wait, the approval of a person, or an archive of results."""
 
     name: Words | None = None
-    do: Annotated[Text | None, Field(description="A command of bdops by its words: zk snapshot create.")] = None
-    with_: Annotated[dict[str, Any], Field(alias="with", description="Its options and words.")] = {}
+    """What it is called; its operation if absent."""
+    do: Text | None = None
+    """A command of bdops by its words: zk snapshot create."""
+    with_: Annotated[dict[str, Any], Field(alias="with")] = {}
+    """Its options and words."""
     wait_for: WaitDoc | None = None
-    approve: Annotated[Words | None, Field(description="What a person is asked; --yes answers.")] = None
-    archive: Annotated[Text | None, Field(description="The folder for one archive (JOB.tar.gz) of all results.")] = None
-    when: Annotated[Text | None, Field(description="An expression: without braces.")] = None
+    """Checks, asked again until they are as they must be."""
+    approve: Words | None = None
+    """What a person is asked; --yes answers."""
+    archive: Text | None = None
+    """The folder for one archive (JOB.tar.gz) of all results."""
+    when: Text | None = None
+    """An expression: without braces."""
     for_each: ForEachDoc | None = None
-    register_: Annotated[Name | None, Field(alias="register", description="results.NAME for later steps.")] = None
-    exit_codes: Annotated[tuple[int, ...], Field(description="What an operation that reads may exit with.")] = (0,)
-    go_on: Annotated[bool, Field(description="A failure of an operation that reads is noted, and no more.")] = False
-    plan_late: Annotated[Words | None, Field(description="Why it can be planned only when it is reached.")] = None
+    """The step once for each of some hosts, instances or values; `item` is it."""
+    register_: Annotated[Name | None, Field(alias="register")] = None
+    """results.NAME for later steps."""
+    exit_codes: tuple[int, ...] = (0,)
+    """What an operation that reads may exit with."""
+    go_on: bool = False
+    """A failure of an operation that reads is noted, and no more."""
+    plan_late: Words | None = None
+    """Why it can be planned only when it is reached."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> StepDoc:
@@ -113,9 +138,17 @@ Steps = Annotated[tuple[StepDoc, ...], Field(max_length=MAX_STEPS)]
 
 
 class PlaybookDoc(Doc):
+    """A whole file."""
+
     version: Literal[1] = 1
-    help: Annotated[Words, Field(description="What it is for; the first line is shown in lists.")]
+    """The version of this format."""
+    help: Words
+    """What it is for; the first line is shown in lists."""
     parameters: Annotated[dict[Name, ParameterDoc], Field(max_length=MAX_PARAMETERS)] = {}
+    """What it can be told by `-e name=value`, by name."""
     steps: Steps
-    on_failure: Annotated[Steps, Field(description="When a step has failed, before `finally`.")] = ()
-    finally_: Annotated[Steps, Field(alias="finally", description="In the end, however it was.")] = ()
+    """What is done, one after the other."""
+    on_failure: Steps = ()
+    """When a step has failed, before `finally`."""
+    finally_: Annotated[Steps, Field(alias="finally")] = ()
+    """In the end, however it was."""

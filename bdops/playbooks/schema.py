@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bdops.core.said import said_of_fields
+from bdops.playbooks import edge
 from bdops.playbooks.edge import PlaybookDoc, StepDoc
 from bdops.playbooks.model import Operation, Option
 
@@ -15,6 +17,10 @@ _TYPES = {"text": ["string", "number", "boolean"], "int": "integer", "number": "
 def playbook_schema(operations: Mapping[str, Operation]) -> dict[str, Any]:
     """The schema of a playbook; `with` is that of the step's operation."""
     schema = PlaybookDoc.model_json_schema(ref_template="#/$defs/{model}")
+    for name, definition in ((PlaybookDoc.__name__, schema), *schema["$defs"].items()):
+        for field, text in said_of_fields(getattr(edge, name)).items():
+            # A field whose key is a word of Python has an underscore: `with_`.
+            definition["properties"][field.rstrip("_")]["description"] = text
     step = schema["$defs"][StepDoc.__name__]
     step["properties"]["do"]["enum"] = sorted(operations)
     step["properties"]["do"].pop("anyOf", None)
