@@ -56,6 +56,12 @@ def ids(state: ZkState) -> Mapping[int, str]:
     return found
 
 
+def strangers(state: ZkState) -> list[str]:
+    """Members of the ensemble that the inventory does not have: a restore would not reach them."""
+    copy, known = reference(state), ids(state)
+    return [f"server.{m.id}" for m in (copy.members if copy else None) or () if m.id not in known]
+
+
 def _hosts(member: Member) -> set[str]:
     quorum = [part.rsplit(":", 2)[0] for part in (member.address or "").split("|")]
     client = (member.client or "").rsplit(":", 1)[0]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bdops.components.zk import ensemble
 from bdops.components.zk.snapshot import data_folders, rebuild
 from bdops.components.zk.snapshot.data_folders import DataFolders, Found, folders_in, looked
 from bdops.components.zk.snapshot.format import SnapshotReader
@@ -182,6 +183,21 @@ def test_a_zipped_snapshot_is_named_so_that_the_server_unzips_it(tmp_path: Path)
 )
 def test_all_serve_behind_one_leader_or_it_is_said_who_does_not(conditions: Any, missing: str | None) -> None:
     assert rebuild.not_whole(state_of(*conditions)) == missing
+
+
+@pytest.mark.parametrize(
+    ("conditions", "found"),
+    [
+        (("leader", "follower", "stranger"), ["server.3"]),
+        (("refused", "follower", "stranger"), ["server.3"]),
+        (("leader", "refused", "observer"), []),
+        (("refused", "refused", "stranger"), []),
+    ],
+)
+def test_a_member_that_the_inventory_does_not_have_is_found_as_long_as_anybody_tells(
+    conditions: Any, found: list[str]
+) -> None:
+    assert ensemble.strangers(state_of(*conditions)) == found
 
 
 def test_a_folder_without_transactions_is_not_all_that_a_server_has(

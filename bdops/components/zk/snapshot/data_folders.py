@@ -22,7 +22,7 @@ from bdops.components.zk.settings import Settings
 from bdops.components.zk.snapshot.format import GZIP
 from bdops.core.model import Instance
 from bdops.errors import BdopsError, ConfigError, OperationFailed, StateUnknown
-from bdops.hosts.files import local_file, push
+from bdops.hosts.files import LocalFile, local_file, push
 from bdops.hosts.ssh import SshPool
 
 READ_S = 20.0
@@ -298,31 +298,34 @@ def prepare(pool: SshPool, instance: Instance, folders: DataFolders, stamp: str)
     _change(pool, instance, _PREPARE, (stamp, folders.data, folders.log))
 
 
-def place(
-    pool: SshPool, instance: Instance, folders: DataFolders, stamp: str, snapshot: Path, zxid: int, sha256: str
-) -> None:
+def unchanged(snapshot: Path, sha256: str) -> LocalFile:
+    """A snapshot's file, read to its end. Raises OperationFailed when it is not what was written, and UsageError."""
+    found = local_file(snapshot)
+    if found.sha256 != sha256:
+        raise OperationFailed(
+            "it is not what was written (SHA-256)",
+            where=str(snapshot),
+            hint="bdops zk snapshot verify",
+            code="BACKUP_DAMAGED",
+        )
+    return found
+
+
+def place(pool: SshPool, instance: Instance, folders: DataFolders, stamp: str, snapshot: LocalFile, zxid: int) -> None:
     """The snapshot in place of all that is there, which is moved aside. The server must not run.
 
     The file is streamed, compared by its SHA-256 on the host, and has its name when it is whole; the folder that it is
     in takes the place of version-2 with one rename. Raises OperationFailed, and what the host raises.
     """
-    name = file_name(snapshot, zxid)
+    name = file_name(snapshot.path, zxid)
     new = f"{folders.data}/bdops-new-{stamp}"
     if not look(pool, instance, folders, stamp)[0].placed:
-        source = local_file(snapshot)
-        if source.sha256 != sha256:
-            raise OperationFailed(
-                "it is not what was written (SHA-256)",
-                where=str(snapshot),
-                hint="bdops zk snapshot verify",
-                code="BACKUP_DAMAGED",
-            )
         staged = _staging(pool, instance, new, stamp)
-        timeout_s = PUSH_S + source.size_bytes / PUSH_BYTES_PER_S
-        push(pool, instance.host, source, f"{staged}/{name}", mode=0o600, timeout_s=timeout_s)
+        timeout_s = PUSH_S + snapshot.size_bytes / PUSH_BYTES_PER_S
+        push(pool, instance.host, snapshot, f"{staged}/{name}", mode=0o600, timeout_s=timeout_s)
         if folders.log != folders.data:
             _change(pool, instance, _PLACE, (stamp, folders.log, "", "", ""))
-        _change(pool, instance, _PLACE, (stamp, folders.data, name, staged, sha256))
+        _change(pool, instance, _PLACE, (stamp, folders.data, name, staged, snapshot.sha256))
     _unstage(pool, instance, stamp)
 
 

@@ -139,13 +139,13 @@ def refusal(reasons: Sequence[Reason]) -> BdopsError:
 
 def obstacles(deployment: Deployment, pool: SshPool, step: Step) -> tuple[Reason, ...]:
     """Why the ensemble must not be made again now: each server must be down or empty, or be done already."""
-    looks = look(deployment, pool, step)
     state = read_state(deployment, timeout_s=READ_S)
+    looks = look(deployment, pool, step, state)
     found: dict[str, list[str]] = {}
     for name, one in looks.items():
         if rule := rule_against(one):
             found.setdefault(rule, []).append(f"{ensemble.short(name)} ({_described(one)})")
-    if strangers := _strangers(state):
+    if strangers := ensemble.strangers(state):
         found.setdefault(UNKNOWN, []).extend(f"{s} (the inventory does not have it)" for s in strangers)
     instances = tuple(i.name for i in deployment.instances)
     return tuple(
@@ -185,11 +185,11 @@ def _described(one: Look) -> str:
     return one.process.status.detail if one.process else "its process is not known"
 
 
-def look(deployment: Deployment, pool: SshPool, step: Step) -> dict[str, Look]:
-    """Every server now: its process, its tree, its folders. What cannot be told is in `error`."""
+def look(deployment: Deployment, pool: SshPool, step: Step, state: ZkState) -> dict[str, Look]:
+    """Every server of a state now: its process, its tree, its folders. What cannot be told is in `error`."""
     folders, stamp = data_folders.folders_of(step.args), step.args["stamp"]
     processes = read_all_processes(pool, deployment.instances)
-    servers = {s.name: s for s in read_state(deployment, timeout_s=READ_S).servers or ()}
+    servers = {s.name: s for s in state.servers or ()}
 
     def one(instance: Instance) -> Look:
         process = processes[instance.name]
@@ -210,12 +210,6 @@ def look(deployment: Deployment, pool: SshPool, step: Step) -> dict[str, Look]:
 def _names(instance: Instance) -> list[str]:
     with session([instance], timeout_s=READ_S / 2) as client:
         return sorted(client.get_children("/"))
-
-
-def _strangers(state: ZkState) -> list[str]:
-    """Members of the ensemble that the inventory does not have: they would bring their own data."""
-    copy, known = ensemble.reference(state), ensemble.ids(state)
-    return [f"server.{m.id}" for m in (copy.members if copy else None) or () if m.id not in known]
 
 
 # -- the acts ----------------------------------------------------------------------------------------------------
@@ -247,10 +241,7 @@ class Rebuild:
             # Somebody may have started one meanwhile.
             if self._not_yet(_is_down):
                 self._stop_all(context)
-            for instance in self.deployment.instances:
-                context.waiting(f"the snapshot to be written on {instance.host.name}")
-                context.wait(0)
-                self._place(instance, file(), context)
+            self._place_all(file(), context)
         elif act == START:
             self._start_all(context)
         elif act == VERIFY:
@@ -321,14 +312,19 @@ class Rebuild:
             code="NOT_BACK",
         )
 
-    def _place(self, instance: Instance, file: Path, context: ActContext) -> None:
-        folders, args = self.folders[instance.name], self.step.args
-        zxid = int(args["zxid"], 16)
-        data_folders.place(self.pool, instance, folders, self.stamp, file, zxid, args[SHA256])
-        context.say(
-            f"{ensemble.short(instance.name)}: {folders.data}/version-2 has {args['id']} and nothing else; "
-            f"what was there is kept in {' and '.join(f'{f}/bdops-aside-{self.stamp}' for f in folders.each)}"
-        )
+    def _place_all(self, file: Path, context: ActContext) -> None:
+        args = self.step.args
+        # Read once, however many servers there are: each host compares what arrives.
+        snapshot = data_folders.unchanged(file, args[SHA256])
+        for instance in self.deployment.instances:
+            context.waiting(f"the snapshot to be written on {instance.host.name}")
+            context.wait(0)
+            folders = self.folders[instance.name]
+            data_folders.place(self.pool, instance, folders, self.stamp, snapshot, int(args["zxid"], 16))
+            context.say(
+                f"{ensemble.short(instance.name)}: {folders.data}/version-2 has {args['id']} and nothing else; "
+                f"what was there is kept in {' and '.join(f'{f}/bdops-aside-{self.stamp}' for f in folders.each)}"
+            )
 
     # -- is it what it should be -----------------------------------------------------------------------------------
 
@@ -386,7 +382,7 @@ class Rebuild:
         if self.step.acts == (TIDY,):
             self._on_all(lambda i: data_folders.tidy(self.pool, i, self.folders[i.name], self.stamp))
             return None
-        looks = look(self.deployment, self.pool, self.step)
+        looks = look(self.deployment, self.pool, self.step, read_state(self.deployment, timeout_s=READ_S))
         unread = {n: one.error for n, one in looks.items() if not one.folders}
         if unread:
             name, why = next(iter(unread.items()))

@@ -45,9 +45,7 @@ def obstacles(deployment: Deployment, zxid: str) -> tuple[Reason, ...]:
     """Why a restore of a snapshot up to this zxid must not begin now, by fresh readings."""
     state = read_state(deployment, timeout_s=READ_S)
     down = [s.name for s in ensemble.servers(state) if not s.serving]
-    copy = ensemble.reference(state)
-    known = ensemble.ids(state)
-    strangers = [f"server.{m.id}" for m in (copy.members if copy else None) or () if m.id not in known]
+    strangers = ensemble.strangers(state)
     found = []
     if down or strangers or not state.servers:
         found.append(_reason(SERVERS, Verdict.REFUSE, [*down, *strangers], deployment))
