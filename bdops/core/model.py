@@ -61,7 +61,7 @@ class Ssh:
     agent: bool = True
     """Whether the keys of a running ssh agent are offered too."""
     connect_timeout_s: float = 5.0
-    """For a connection to be made, the key exchange and the login included."""
+    """For each phase of a connection: connect, banner, key exchange, authentication."""
     config: str | None = None
     """An ssh_config file, for what the inventory itself does not say; null: none is read."""
 
