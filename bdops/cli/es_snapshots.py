@@ -11,8 +11,10 @@ from bdops.cli import frame
 from bdops.cli.snapshots import (
     Destination,
     ExitOnDifference,
+    Name,
     NewestByDefault,
     change,
+    create_one,
     dated,
     difference_report,
     opened_vault,
@@ -48,7 +50,7 @@ def register(app: frame.App) -> None:
                 "--index", metavar="PATTERN", help="Indices and data streams like this; all if absent; -x* not."
             ),
         ] = None,
-        name: Annotated[str | None, typer.Option("--name", help="Its name; cluster and time if absent.")] = None,
+        name: Name = None,
         global_state: Annotated[
             bool, typer.Option("--global-state", help="The cluster's settings, templates and policies too.")
         ] = False,
@@ -61,25 +63,16 @@ def register(app: frame.App) -> None:
 
         Example: bdops es snapshot create --index 'logs-*' --global-state
         """
+        from bdops.components.es.snapshot.parse import create_body
+        from bdops.jobs.launch import who
+
         session = frame.session(ctx)
-        cluster = session.selection("es", selector).deployment.cluster
-        id = name or f"{cluster}-{datetime.now(UTC):%Y%m%d-%H%M%S}".lower()
+        id = _checked_name(name or dated(session.selection("es", selector).deployment.cluster).lower())
         words = index or ["*"]
-        if id.startswith("bdops-mark-") or id != id.lower():
-            raise UsageError(f"--name {id}: lower case, and not bdops-mark-...")
-
-        def targets(actor: Any) -> tuple[Target, ...]:
-            from bdops.components.backups import create_target, require_new
-            from bdops.components.es.snapshot.parse import create_body
-            from bdops.jobs.launch import who
-
-            ours = {"by": who(), "reason": session.reason, "partial_allowed": allow_partial}
-            body = create_body(words, ours, global_state=global_state, partial=allow_partial)
-            vault = actor.vault(destination)
-            require_new(vault.records(), id)
-            return (create_target(id, vault.destination, {"body": body}, f"{', '.join(words)} to {vault.destination}"),)
-
-        change(session, "es", selector, "create", targets)
+        ours = {"by": who(), "reason": session.reason, "partial_allowed": allow_partial}
+        body = create_body(words, ours, global_state=global_state, partial=allow_partial)
+        note = f"{', '.join(words)} to {{}}"
+        create_one(session, "es", selector, id, lambda actor: actor.vault(destination), note, args={"body": body})
 
     @snapshots.command()
     def restore(
@@ -224,6 +217,13 @@ def register(app: frame.App) -> None:
             report = records_report(vault.records(), datetime.now(UTC))
         session.say(f"{vault.destination}: {len(nodes)} nodes can read and write it: {', '.join(nodes)}")
         session.show(report)
+
+
+def _checked_name(name: str) -> str:
+    """A name that Elasticsearch takes for a snapshot, and that is none of bdops' own. Raises UsageError for another."""
+    if name.startswith("bdops-mark-") or name != name.lower():
+        raise UsageError(f"--name {name}: lower case, and not bdops-mark-...")
+    return name
 
 
 def _beside(vault: EsVault, record: BackupRecord, indices: list[str], prefix: str) -> tuple[Target, ...]:

@@ -18,6 +18,7 @@ from bdops.cli.snapshots import (
     change,
     create_one,
     dated,
+    opened,
     opened_vault,
     snapshots_app,
     throwaway_args,
@@ -274,7 +275,6 @@ def register(app: frame.App) -> None:
 
         Example: bdops hdfs snapshot restore nightly-1 --path orders --to /restored/orders
         """
-        from bdops.cli.jobs_frame import opened_site
         from bdops.components.backups import find_good
         from bdops.core.result import Report
 
@@ -286,8 +286,7 @@ def register(app: frame.App) -> None:
             raise UsageError("--overwrite is for --in-place")
         if to and not to.startswith("/"):
             raise UsageError(f"--to {to}: no full path in HDFS", hint=f"--to /{to}")
-        cluster = session.selection("hdfs", selector).deployment.cluster
-        with opened_site(session, cluster, ["hdfs"]) as site:
+        with opened(session, "hdfs", selector) as site:
             actor: Any = site.actors["hdfs"]
             vault = of_directory(actor.vault(destination))
             record = find_good(vault.records(), snapshot)
@@ -299,15 +298,15 @@ def register(app: frame.App) -> None:
             plan = actor.restore_plan(
                 record, inside, to=None if in_place else beside, overwrite=overwrite or (), checksums=files
             )
-        if plan.left:
-            named = ", ".join(plan.left)
-            session.say(f"{plan.differing} differ from the snapshot; left as they are: {named} (--overwrite PATH)")
-        if plan.no_host is not None:
-            print_commands(session, record.id, plan)
-        elif not plan.targets:
-            session.show(Report(summary="nothing of it is missing", facts={"differ": plan.differing}))
-        else:
-            change(session, "hdfs", selector, "restore", lambda actor: plan.targets)
+            if plan.left:
+                named = ", ".join(plan.left)
+                session.say(f"{plan.differing} differ from the snapshot; left as they are: {named} (--overwrite PATH)")
+            if plan.no_host is not None:
+                print_commands(session, record.id, plan)
+            elif not plan.targets:
+                session.show(Report(summary="nothing of it is missing", facts={"differ": plan.differing}))
+            else:
+                change(session, "hdfs", selector, "restore", lambda actor: plan.targets, site=site)
 
     @snapshots.command()
     def need(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bdops.core.plan import Target
     from bdops.hosts.ssh import SshPool
     from bdops.jobs.executor import Limits
+    from bdops.jobs.launch import Site
 
 WAVES = ("auto", "serial", "rack")
 
@@ -203,18 +204,23 @@ def carry_out(
     limits: Limits | None = None,
     detailed_exitcode: bool = False,
     nameless: bool = False,
+    site: Site | None = None,
 ) -> None:
     """Plan what `targets(actor, state, instance names)` gives for one deployment, show it, ask, run it as a job.
 
     For every changing command of a component: `--dry-run`, `--yes` and `--reason` are the session's. Targets
-    without `instance` are acts on the cluster as a whole, and are not gated.
+    without `instance` are acts on the cluster as a whole, and are not gated. `site`: the cluster, where it is open
+    already.
     """
+    from contextlib import nullcontext
+
     from bdops.cli.jobs_frame import opened_site, plan_for, run_planned
     from bdops.jobs.executor import Limits
     from bdops.jobs.planning import Part
 
     selection = session.selection(component, selector)
-    with opened_site(session, selection.deployment.cluster, [component]) as site:
+    opening = nullcontext(site) if site else opened_site(session, selection.deployment.cluster, [component])
+    with opening as site:
         names = narrowed(session, selection.names, selection.deployment, only, site.pool)
         part = Part(
             component=component,

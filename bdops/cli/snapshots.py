@@ -6,7 +6,7 @@ What differs (how one is made, restored, proved) is in the component's own modul
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bdops.core.plan import Target
     from bdops.core.result import Column, Report
     from bdops.core.retention import Fate
+    from bdops.jobs.launch import Site
 
 Name = Annotated[str | None, typer.Option("--name", help="Its name; cluster and time if absent.")]
 Destination = Annotated[
@@ -109,14 +110,15 @@ def snapshots_app(app: frame.App, component: str, title: str) -> frame.App:
         except ValueError as e:
             raise UsageError(f"--keep {keep}: {e}", hint="--keep '24h 7d 4w 12m'") from None
         session = frame.session(ctx)
-        with opened_vault(session, component, selector, destination) as vault:
+        with opened(session, component, selector) as site:
+            vault = vault_of(site, component, destination)
             fates = decide([r.for_retention() for r in named(vault.records(), match)], rule, min_good=min_good)
-            where = vault.destination
-        going = sum(1 for f in fates if not f.stays)
-        if session.output == "table" or session.dry_run or not going:
-            session.show(fates_report(fates))
-        if going and not session.dry_run:
-            change(session, component, selector, "prune", lambda actor: prune_targets(fates, where))
+            going = sum(1 for f in fates if not f.stays)
+            if session.output == "table" or session.dry_run or not going:
+                session.show(fates_report(fates))
+            if going and not session.dry_run:
+                targets = prune_targets(fates, vault.destination)
+                change(session, component, selector, "prune", lambda actor: targets, site=site)
 
     @snapshots.command(
         help="Keep a snapshot whatever the rules say, until it is released."
@@ -170,17 +172,27 @@ def named(records: Sequence[BackupRecord], pattern: str | None) -> list[BackupRe
     return [r for r in records if pattern is None or fnmatchcase(r.id, pattern)]
 
 
+def opened(session: frame.Session, component: str, selector: str | None) -> AbstractContextManager[Site]:
+    """The cluster of one deployment, with its actor."""
+    from bdops.cli.jobs_frame import opened_site
+
+    return opened_site(session, session.selection(component, selector).deployment.cluster, [component])
+
+
+def vault_of(site: Site, component: str, destination: str | None) -> Vault:
+    """The backups of a deployment whose cluster is open."""
+    actor: Any = site.actors[component]
+    vault: Vault = actor.vault(destination)
+    return vault
+
+
 @contextmanager
 def opened_vault(
     session: frame.Session, component: str, selector: str | None, destination: str | None
 ) -> Iterator[Vault]:
-    """The backups of one deployment."""
-    from bdops.cli.jobs_frame import opened_site
-
-    selection = session.selection(component, selector)
-    with opened_site(session, selection.deployment.cluster, [component]) as site:
-        actor: Any = site.actors[component]
-        yield actor.vault(destination)
+    """The backups of one deployment, for what changes nothing."""
+    with opened(session, component, selector) as site:
+        yield vault_of(site, component, destination)
 
 
 def change(
@@ -191,14 +203,17 @@ def change(
     targets: Callable[[Any], Sequence[Target]],
     *,
     nameless: bool = False,
+    site: Site | None = None,
 ) -> None:
-    """Carry targets out as a job. They are made with the actor at hand. `nameless`: see jobs.planning.Part."""
+    """Carry targets out as a job. They are made with the actor at hand. `nameless`: see jobs.planning.Part. `site`: the
+    cluster, where it is open already."""
     from bdops.cli.rolling import carry_out
 
     def of_actor(actor: Any, state: Any, names: Collection[str]) -> Sequence[Target]:
         return targets(actor)
 
-    carry_out(session, component, selector, of_actor, command=f"{component} snapshot {verb}", nameless=nameless)
+    command = f"{component} snapshot {verb}"
+    carry_out(session, component, selector, of_actor, command=command, nameless=nameless, site=site)
 
 
 def type_name(session: frame.Session, cluster: str, what: str) -> None:
@@ -228,7 +243,10 @@ def create_one(
     verb: str = "create",
     args: Mapping[str, Any] | None = None,
 ) -> None:
-    """Have one made by a job, in the vault of an actor; the {} of `note` is where. Raises Refused when there is one."""
+    """Have one made by a job, in the vault of an actor; the {} of `note` is where. Raises Refused when there is one.
+
+    `args` are what the component's own CREATE needs to know, besides who asks, and why.
+    """
 
     def targets(actor: Any) -> tuple[Target, ...]:
         from bdops.components.backups import create_target, require_new
@@ -237,7 +255,8 @@ def create_one(
         vault = open_vault(actor)
         require_new(vault.records(), id)
         of_all = {"by": who(), "reason": session.reason}
-        return (create_target(id, vault.destination, of_all | dict(args or {}), note.format(vault.destination)),)
+        told = note.replace("{}", vault.destination)
+        return (create_target(id, vault.destination, of_all | dict(args or {}), told),)
 
     change(session, component, selector, verb, targets)
 
