@@ -208,9 +208,11 @@ def _wait_until_done(run: Run, step: Step, act: str, rules: RestartRules) -> Non
     """Verify. Raises OperationFailed (NOT_BACK) at the deadline, Disturbed when another instance goes down.
 
     Of a service act the process is looked at first, until it is the one that it should be, and again at the end:
-    a server that comes and goes is not back.
+    a server that comes and goes is not back. What prepares for a service act is seen once: a gate reads anew after it.
     """
     deadline = Deadline(rules.verify_timeout_s)
+    prepares = any(later in SERVICE_ACTS for later in step.acts[step.acts.index(act) + 1 :])
+    readings = rules.stable_reads if step.instance and not prepares else 1
     process: ProcessIdentity | None = None
     in_a_row = 0
     while True:
@@ -225,7 +227,7 @@ def _wait_until_done(run: Run, step: Step, act: str, rules: RestartRules) -> Non
             if progress.done:
                 progress, state = _server_progress(run, step, act)
             in_a_row = in_a_row + 1 if progress.done else 0
-            if in_a_row >= (rules.stable_reads if step.instance else 1):
+            if in_a_row >= readings:
                 if process is None or _still_runs(run, step, process):
                     return
                 process, in_a_row = None, 0
