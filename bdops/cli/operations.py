@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from bdops.cli.frame import Session, _common_params
 from bdops.errors import BdopsError, UsageError
@@ -32,7 +32,7 @@ _CHANGES = ("restart", "stop", "start", "snapshot create", "snapshot prune", "sn
             "snapshot release")  # fmt: skip
 _READS = ("check", "status", "can-stop", "snapshot list", "snapshot verify")
 _MORE: dict[str, OperationKind] = {
-    "check": "reads", "exec": "reads", "pull": "reads", "host look": "reads",
+    "check": "reads", "why": "reads", "exec": "reads", "pull": "reads", "host look": "reads",
     "host restart": "changes", "host maintain": "changes",
     "kafka rebalance": "changes", "kafka drain": "changes", "kafka add": "changes", "kafka decommission": "changes",
     "kafka set-replication": "changes", "kafka disks": "changes", "kafka leaders balance": "changes",
@@ -75,7 +75,8 @@ def _option(param: Any) -> Option | None:
     positional = param.param_type_name == "argument"
     written = param.type_descriptor
     common = {p.name for p in _common_params()} - {"reason"}
-    if not positional and (param.name in common | _OF_THE_JOB or written.annotation is Path):
+    is_file = Path in (written.annotation, *get_args(written.annotation))
+    if not positional and (param.name in common | _OF_THE_JOB or is_file):
         return None
     key = param.name if positional else max(param.opts, key=len).removeprefix("--").replace("-", "_")
     counted = written.annotation is int and written.parameter_info.parser is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,7 +47,7 @@ def why(
     from bdops.components.causation import CAUSATION
     from bdops.core.checks import Severity
     from bdops.core.why import Causes, matching, problems_of
-    from bdops.render.why import show_why, unknown_notes
+    from bdops.render.why import unknown_notes, why_report, write_why
 
     session = frame.session(ctx)
     if session.output not in OUTPUTS:
@@ -68,7 +69,9 @@ def why(
     notes = unknown_notes(unknown) if session.verbose or not is_whole else []
     if unknown and not notes:
         notes = [f"{len(unknown)} checks have no answer, and a cause may hide there: -v names them"]
-    show_why(explained, notes, session.output, command=session.command, verbose=session.verbose)
+    if session.output == "table":
+        write_why(explained, notes, verbose=session.verbose, stream=sys.stdout)
+    session.show(why_report(explained, notes))
 
 
 def _saved(files: Sequence[Path]) -> tuple[CheckResult, ...]:

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from bdops.core.checks import Severity, worst
+from bdops.core.result import Report
 from bdops.core.units import plural
 from bdops.core.why import Explained
 from bdops.render.checks import colours, painted
-from bdops.render.envelope import envelope, write_envelope
 
 SHOWN_OBJECTS = 5
 
 
-def show_why(
-    explained: Sequence[Explained],
-    notes: Sequence[str],
-    output: str,
-    *,
-    command: str,
-    verbose: int,
-    stream: TextIO | None = None,
-) -> None:
-    """Print explanations, the symptom first. `notes` are lines of what else is to be known, such as what is UNKNOWN."""
-    stream = stream or sys.stdout
-    if output in ("json", "yaml"):
-        data = {"summary": _summary(explained), "notes": list(notes), "why": [_plain(one) for one in explained]}
-        write_envelope(envelope(command, worst(e.severity for e in explained).value, data), output, stream)
-        return
+def write_why(explained: Sequence[Explained], notes: Sequence[str], *, verbose: int, stream: TextIO) -> None:
+    """Write explanations for people, the symptom first. `notes` are lines of what else is to be known."""
     colour = colours(stream)
     told: set[tuple[str, ...]] = set()
     for one in explained:
         _write(one, "", "", stream, colour, verbose, told)
     for note in notes:
         stream.write(f"{note}\n")
-    stream.write(f"{_summary(explained)}\n")
+
+
+def why_report(explained: Sequence[Explained], notes: Sequence[str]) -> Report:
+    """Explanations as a command's result: a line of summary, and all of them as data."""
+    return Report(
+        status=worst(e.severity for e in explained).value,
+        summary=_summary(explained),
+        facts={"_notes": list(notes), "_why": [_plain(one) for one in explained]},
+    )
 
 
 def _summary(explained: Sequence[Explained]) -> str:

@@ -22,3 +22,9 @@ def test_no_word_takes_the_place_of_one_that_is_left_out() -> None:
     ):
         with pytest.raises(UsageError, match="before it is not"):
             words(operations()[name], given)
+
+
+def test_no_operation_takes_a_file_of_this_machine_as_an_option() -> None:
+    assert [o.key for o in operations()["why"].options] == ["target"]
+    for operation in operations().values():
+        assert not {"state", "textfile", "racks"} & {o.key for o in operation.options}, operation.name
