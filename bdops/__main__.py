@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from bdops.errors import BdopsError, ExitCode, ReaderGone
+from bdops.errors import BdopsError, ExitCode, ReaderGone, Terminated
 from bdops.registry import COMPONENTS
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def run(argv: list[str]) -> int:
     except (KeyboardInterrupt, Abort):
         show_error(BdopsError("interrupted", code="INTERRUPTED"), session.output, session.command)
         return _code(session, argv, ExitCode.INTERRUPTED)
+    except Terminated:
+        return _code(session, argv, ExitCode.TERMINATED)
     except (ReaderGone, BrokenPipeError):
         # Keep the interpreter from flushing again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

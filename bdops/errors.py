@@ -120,5 +120,9 @@ class ConfigErrors(ConfigError):
         self.errors = errors
 
 
+class Terminated(BaseException):
+    """SIGTERM, where there is something to put right before the end. Not ^C: Typer makes 130 of that by itself."""
+
+
 class ReaderGone(Exception):
     """Whoever read our standard output has gone away (`| head`): nothing to tell, and nobody to tell it to."""

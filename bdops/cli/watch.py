@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bdops.cli import frame
-from bdops.errors import BdopsError, UsageError
+from bdops.errors import BdopsError, Terminated, UsageError
 
 if TYPE_CHECKING:
     from bdops.core.changes import Change
     from bdops.core.survey import Survey
+    from bdops.jobs.outlook import OpenJobs
     from bdops.render.watch import JobLine, View
 
 app = frame.App(help="Watch clusters and jobs live.")
@@ -116,15 +117,16 @@ class _Watcher:
 def _on_screen(watcher: _Watcher, count: int | None) -> None:
     from bdops.render.watch import on_screen
 
-    jobs: tuple[JobLine, ...] = ()
+    jobs = _open_jobs()
+    lines: tuple[JobLine, ...] = ()
     looked_at = 0.0
     with _keys() as pressed, on_screen() as show:
         while count is None or watcher.rounds < count:
             if watcher.is_due():
                 watcher.start()
             if time.monotonic() - looked_at >= JOBS_EVERY_S:
-                jobs, looked_at = _jobs(), time.monotonic()
-            show(watcher.view(jobs))
+                lines, looked_at = _lines(jobs), time.monotonic()
+            show(watcher.view(lines))
             key = pressed(TICK_S)
             if key in ("q", "Q"):
                 return
@@ -135,12 +137,13 @@ def _on_screen(watcher: _Watcher, count: int | None) -> None:
 def _in_lines(watcher: _Watcher, count: int | None) -> None:
     from bdops.render.watch import write_lines
 
+    jobs = _open_jobs()
     while count is None or watcher.rounds < count:
         before, rounds = watcher.last, watcher.rounds
         watcher.start()
         while watcher.rounds == rounds:
             time.sleep(TICK_S / 5)
-        view = watcher.view(_jobs())
+        view = watcher.view(_lines(jobs))
         write_lines(view, _changes(before, view.survey), datetime.now(UTC), sys.stdout)
         if count is None or watcher.rounds < count:
             time.sleep(watcher.every_s)
@@ -160,24 +163,26 @@ def _changes(before: Survey | None, now: Survey | None) -> tuple[Change, ...]:
     return tuple(c for c in changes(series) if is_news(c))
 
 
-def _jobs() -> tuple[JobLine, ...]:
-    """The newest jobs that are not over. One whose journal cannot be read is shown too: nobody knows what it left."""
+def _open_jobs() -> OpenJobs:
+    from bdops.jobs.outlook import OpenJobs
+    from bdops.jobs.store import JobStore
+    from bdops.lab.paths import state_dir
+
+    return OpenJobs(JobStore(state_dir()))
+
+
+def _lines(jobs: OpenJobs) -> tuple[JobLine, ...]:
+    """The newest jobs that are not over."""
     from itertools import islice
 
     from bdops.core.units import format_duration
-    from bdops.jobs.outlook import outlook
-    from bdops.jobs.store import JobStore
-    from bdops.lab.paths import state_dir
     from bdops.render.watch import JobLine
 
     found = []
-    for job in islice((j for j in JobStore(state_dir()).jobs() if not j.is_over()), SHOWN_JOBS):
-        try:
-            state = job.state()
-            status = state.status if state.status != "running" or job.is_running() else "interrupted"
-            o = outlook(job.id, job.plan(), state, status)
-        except BdopsError as e:
-            found.append(JobLine(job=job.id, status="damaged", progress="", in_hand=e.message))
+    for o in islice(jobs.newest(), SHOWN_JOBS):
+        if isinstance(o, tuple):
+            job, error = o
+            found.append(JobLine(job=job.id, status="damaged", progress="", in_hand=error.message))
             continue
         left = f", {format_duration(o.left_s)} left" if o.left_s is not None and o.status == "running" else ""
         progress = f"wave {o.wave} of {o.waves}, {o.done}/{o.steps} steps{left}"
@@ -206,7 +211,7 @@ def _keys() -> Iterator[Callable[[float], str | None]]:
         return text.decode("ascii", "replace") if text else "q"
 
     def told_to_end(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        raise Terminated
 
     handler = signal.signal(signal.SIGTERM, told_to_end)
     try:

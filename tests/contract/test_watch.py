@@ -86,8 +86,8 @@ def test_the_screen_shows_components_the_worst_checks_and_the_job_and_q_quits(ho
     assert child.exitstatus == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_whoever_ends_it_gets_the_terminal_back(home: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_whoever_ends_it_gets_the_terminal_back(home: Path, number: signal.Signals, code: int) -> None:
     child = watch(home)
     looks(child, lambda t: "q quits" in t)
     child.kill(number)
@@ -96,7 +96,7 @@ def test_whoever_ends_it_gets_the_terminal_back(home: Path, number: signal.Signa
     assert "\x1b[?25h" in child.before
     assert "Traceback" not in child.before
     child.close()
-    assert child.exitstatus == 130
+    assert child.exitstatus == code
 
 
 def test_without_a_terminal_it_is_a_line_a_check(home: Path) -> None:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 from bdops.core.plan import Plan, Step
 from bdops.jobs.fold import JobState, fold
-from bdops.jobs.outlook import outlook
+from bdops.jobs.journal import Journal
+from bdops.jobs.outlook import OpenJobs, Outlook, outlook
+from bdops.jobs.store import Job, JobStore
 
 AT = "2026-03-01T12:00:00+00:00"
 STEPS = [Step(id=f"s{n}", component="zk", name=f"node{n}", acts=("restart",), role="server") for n in range(1, 6)]
@@ -51,3 +55,53 @@ def test_what_is_for_a_failure_counts_when_it_comes_to_that() -> None:
     assert (found.wave, found.waves, found.done, found.steps, found.left_s) == (3, 3, 5, 5, 0)
     found = outlook("j", plan, state(("s1", 60), in_hand="s9"), "running")
     assert (found.waves, found.steps) == (4, 6)
+
+
+def a_job(store: JobStore, *events: str) -> Job:
+    job = store.create(PLAN)
+    note(job, *events)
+    return job
+
+
+def note(job: Job, *events: str) -> None:
+    journal = Journal(job.journal_path)
+    for event in events:
+        journal.append(event, by="ops", step="s1", why="")
+    journal.close()
+
+
+def spoil(job: Job) -> None:
+    """Other bytes of the same size and age: whoever reads them again falls over them."""
+    found = job.journal_path.stat()
+    job.journal_path.write_bytes(b"x" * found.st_size)
+    os.utime(job.journal_path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def test_a_journal_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
+    jobs = OpenJobs(JobStore(tmp_path))
+    over, paused = a_job(JobStore(tmp_path), "started", "done"), a_job(JobStore(tmp_path), "started", "paused")
+    (first,) = jobs.newest()
+    assert isinstance(first, Outlook)
+    assert (first.job, first.status) == (paused.id, "paused")
+    spoil(over)
+    spoil(paused)
+    assert list(jobs.newest()) == [first]
+
+
+def test_what_a_job_has_done_since_is_seen_and_so_is_its_end(tmp_path: Path) -> None:
+    jobs = OpenJobs(JobStore(tmp_path))
+    job = a_job(JobStore(tmp_path), "started", "step_started")
+    assert [o.done for o in jobs.newest() if isinstance(o, Outlook)] == [0]
+    note(job, "step_done")
+    assert [o.done for o in jobs.newest() if isinstance(o, Outlook)] == [1]
+    note(job, "done")
+    assert list(jobs.newest()) == []
+
+
+def test_a_journal_that_cannot_be_read_is_told_every_time(tmp_path: Path) -> None:
+    jobs = OpenJobs(JobStore(tmp_path))
+    job = a_job(JobStore(tmp_path), "started", "paused")
+    job.journal_path.write_bytes(b"x\n" + job.journal_path.read_bytes())
+    for _ in range(2):
+        ((found, error),) = (o for o in jobs.newest() if isinstance(o, tuple))
+        assert (found, error.code) == (job, "JOURNAL_DAMAGED")
