@@ -59,6 +59,7 @@ def check_and_show(
         parse_reference,
         parse_since,
         past_of,
+        require_taken,
         require_whole,
     )  # fmt: skip
     from bdops.components.survey import judge_state, survey
@@ -110,11 +111,11 @@ def check_and_show(
         from bdops.render.prometheus import write_textfile
 
         write_textfile(result, textfile)
-    if news and receivers:
-        notify(receivers, result, news)
-    if recording.record:
-        # Last: what could not be told is new in the next run again.
+    failed = notify(receivers, result, news) if news else []
+    if recording.record and (not failed or len(failed) < len(receivers)):
+        # What could be told to nobody is new in the next run again; one broken receiver is no reason to repeat it.
         keep(result, whole)
+    require_taken(failed, len(receivers))
     session.exit_code = result.severity.exit_code
 
 

@@ -11,7 +11,7 @@ from bdops.core.changes import is_news
 from bdops.core.checks import Severity
 from bdops.core.model import SecretRef
 from bdops.core.units import parse_duration
-from bdops.errors import UsageError
+from bdops.errors import BdopsError, OperationFailed, UsageError
 
 if TYPE_CHECKING:
     from bdops.core.past import Past
@@ -95,14 +95,34 @@ def parse_reference(text: str) -> SecretRef:
     return replace(SecretRef(), **{kind: value})  # type: ignore[arg-type]
 
 
-def notify(references: Sequence[SecretRef], survey: Survey, news: Past) -> None:
-    """Send what is new to each of the URLs. Raises what revealing and sending do."""
+def notify(references: Sequence[SecretRef], survey: Survey, news: Past) -> list[BdopsError]:
+    """Send what is new to each of the URLs, whatever becomes of the others. Returns why those that failed did."""
     from bdops.hosts.secrets import reveal
     from bdops.render.notification import news_text, send
 
     title, body = news_text(survey, news)
+    failed = []
     for reference in references:
-        send(reveal(reference), title, body, where=str(reference))
+        try:
+            send(reveal(reference), title, body, where=str(reference))
+        except BdopsError as e:
+            e.where = str(reference)
+            failed.append(e)
+    return failed
+
+
+def require_taken(failed: Sequence[BdopsError], receivers: int) -> None:
+    """Raises the error of the only receiver, or OperationFailed that names each of several that failed."""
+    if failed and receivers == 1:
+        raise failed[0]
+    if failed:
+        again = "the others have it" if len(failed) < receivers else "the next recorded run sends it again"
+        raise OperationFailed(
+            f"{len(failed)} of {receivers} receivers did not take the notification, {again}: "
+            + "; ".join(f"{e.where}: {e.message}" for e in failed),
+            hint=next((e.hint for e in failed if e.hint), None),
+            code="NOTIFY_FAILED",
+        )
 
 
 def parse_since(text: str, now: datetime) -> datetime:

@@ -51,7 +51,7 @@ def send(url: str, title: str, body: str, *, where: str) -> None:
         )
     if not sender.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT):
         raise OperationFailed(
-            "the notification was not taken; the next recorded run sends it again",
+            "the notification was not taken",
             where=where,
             hint="try the URL with the program apprise: apprise -vv -b test URL",
             code="NOTIFY_FAILED",

@@ -237,6 +237,24 @@ def test_what_is_new_is_sent_once_and_again_when_it_was_not_taken(
     assert "ZK_SERVER_DOWN" in sent["message"]
 
 
+def test_a_receiver_that_is_broken_keeps_the_news_from_no_other_and_does_not_repeat_them(
+    tmp_path: Path, inventory: str, receiver: tuple[ThreadingHTTPServer, list[dict[str, Any]]]
+) -> None:
+    server, got = receiver
+    secret = tmp_path / "url"
+    secret.write_text(f"json://127.0.0.1:{server.server_port}/\n")
+    secret.chmod(0o600)
+    receivers = ("--notify", "env:BROKEN", "--notify", f"file:{secret}", "--notify", "file:/no/such/file")
+    argv = ("check", "prod/zk", "-i", inventory, "--record", *receivers, "--timeout", "3")
+    done = bdops(*argv, home=tmp_path, BROKEN="no url")
+    assert (done.returncode, len(got)) == (3, 1)
+    assert "2 of 3 receivers did not take the notification" in done.stderr
+    assert "env BROKEN" in done.stderr
+    assert "/no/such/file" in done.stderr
+    assert bdops(*argv, home=tmp_path, BROKEN="no url").returncode == 2
+    assert len(got) == 1
+
+
 @pytest.mark.parametrize("reference", ["https://user:secret@example.org/", "nothing", "env:", "command:x"])
 def test_a_url_itself_is_refused_and_not_repeated(tmp_path: Path, inventory: str, reference: str) -> None:
     done = bdops("check", "-i", inventory, "--record", "--notify", reference, home=tmp_path)
