@@ -48,15 +48,21 @@ class LazyGroup(Group):
         return self.commands[cmd_name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            likely = get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean `bdops {likely[0]}`?" if likely else "see `bdops --help`"
-            raise UsageError(f"there is no command {args[0]!r}", hint=hint)
+        if args and not args[0].startswith("-"):
+            require_command(args[0])
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def require_command(word: str) -> None:
+    """Raise UsageError, with the likely spelling, for a word that is no command."""
+    if word not in COMMANDS:
+        likely = get_close_matches(word, COMMANDS, n=1)
+        hint = f"did you mean `bdops {likely[0]}`?" if likely else "see `bdops --help`"
+        raise UsageError(f"there is no command {word!r}", hint=hint)
 
 
 app = App(cls=LazyGroup, help="Look after Kafka, HDFS, Elasticsearch and ZooKeeper clusters.")

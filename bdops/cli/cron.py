@@ -172,6 +172,7 @@ def _job(
     """The job that the words ask for. Raises UsageError, and ConfigError for an inventory that does not load."""
     import platform
 
+    from bdops.cli.app import require_command
     from bdops.core.crontab import NAME, BadCrontab, CronJob, daily, delay, every
     from bdops.lab.paths import private_folder, state_dir
 
@@ -180,7 +181,7 @@ def _job(
         raise UsageError(f"{name!r} cannot be a block's name", hint="lower-case letters, digits, - and _")
     if every_s is not None and at is not None:
         raise UsageError("--every and --at exclude each other")
-    _require_command(words[0])
+    require_command(words[0])
     session.inventory()
     key = f"{platform.node()} {os.getuid()} {name}"
     interval_s = DEFAULT_EVERY_S if every_s is None else every_s
@@ -207,18 +208,6 @@ def _job(
     except BadCrontab as e:
         raise UsageError(str(e)) from None
     return job
-
-
-def _require_command(word: str) -> None:
-    from difflib import get_close_matches
-
-    from bdops.cli.app import COMMANDS
-
-    if word not in COMMANDS:
-        likely = get_close_matches(word, COMMANDS, n=1)
-        raise UsageError(
-            f"there is no command {word!r}", hint=f"did you mean {likely[0]}?" if likely else "see `bdops --help`"
-        )
 
 
 def _program() -> str:

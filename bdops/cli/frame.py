@@ -77,6 +77,8 @@ class Session:
     command: str = ""
     monitoring: bool = False
     exit_code: int = ExitCode.OK
+    configured_inventory: Path | None = None
+    """The config file's."""
     loaded: LoadedInventory | None = None
     columns: tuple[str, ...] = ()
     given: set[str] = field(default_factory=set)
@@ -93,7 +95,7 @@ class Session:
         from bdops.registry import COMPONENTS, settings
 
         if self.loaded is None:
-            path = self.inventory_path or _find_inventory()
+            path = self.inventory_path or _find_inventory(self.configured_inventory)
             self.loaded = load_inventory(path, {name: settings(name) for name in COMPONENTS})
             self._remember_names(self.loaded)
         return self.loaded
@@ -121,6 +123,7 @@ class Session:
         from bdops.cli.config import read_config
 
         config = read_config()
+        self.configured_inventory = config.inventory
         for name in ("cluster", "timeout_s", "verbose"):
             value = getattr(config, name)
             if name not in self.given and value is not None:
@@ -196,13 +199,11 @@ def session(ctx: typer.Context) -> Session:
     return found
 
 
-def _find_inventory() -> Path:
+def _find_inventory(configured: Path | None) -> Path:
     named = os.environ.get("BDOPS_INVENTORY")
     if named:
         return Path(named)
-    from bdops.cli.config import read_config
-
-    if configured := read_config().inventory:
+    if configured:
         return configured
     from bdops.lab.lab import running_labs
 

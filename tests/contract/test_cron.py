@@ -117,7 +117,7 @@ def test_the_printed_line_tells_what_is_wrong_once(tmp_path: Path, inventory: st
         (("--at", "03:00", "--every", "5m"), "exclude"),
         (("--name", "My Check"), "block's name"),
         (("--limit", "90d"), "--limit"),
-        (("--", "chekc"), "did you mean check"),
+        (("--", "chekc"), "did you mean `bdops check`"),
         (("--", "check", "a\nb"), "line break"),
     ],
 )
