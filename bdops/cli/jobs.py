@@ -82,7 +82,7 @@ def show(ctx: typer.Context, job: JobArgument = None) -> None:
     from bdops.cli.jobs_frame import store
     from bdops.core.result import Column, Report, Table
 
-    found = _find(store(), job)
+    found = store().look_up(job)
     status, state = _status(found)
     plan = found.plan()
     rows = [
@@ -125,7 +125,7 @@ def follow(ctx: typer.Context, job: JobArgument = None) -> None:
     from bdops.jobs.journal import read_journal
     from bdops.render.jobs import Indented, JobProgress
 
-    found = _find(store(), job)
+    found = store().look_up(job)
     session = frame.session(ctx)
     progress = JobProgress(found.plan(), ())
     followed = {found.id: (found, progress)}

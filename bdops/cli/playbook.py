@@ -29,23 +29,22 @@ from bdops.render.jobs import Indented, JobProgress
 if TYPE_CHECKING:
     from bdops.cli.frame import Session
     from bdops.core.model import Cluster
-    from bdops.core.plan import Plan, Target
+    from bdops.core.plan import Plan
 
 ASK_AGAIN_S = 0.3
 
 
-def actor_of(session: Session, cluster: Cluster, targets: tuple[Target, ...] = ()) -> PlaybookActor:
-    """The actor of a playbook's job on a cluster; `targets` are its steps where they are to be planned."""
+def actor_of(session: Session, cluster: Cluster) -> PlaybookActor:
+    """The actor of a playbook's job on a cluster."""
     session.cluster = cluster.name
-    return PlaybookActor(cluster.name, Commands(session, cluster.name), targets)
+    return PlaybookActor(cluster.name, Commands(session))
 
 
 class Commands:
     """jobs.playbook.Operations, by the functions that the command line calls as well."""
 
-    def __init__(self, session: Session, cluster: str) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._cluster = cluster
 
     def ready(self, args: Mapping[str, Any], results: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return ready(args, results)

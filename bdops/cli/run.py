@@ -65,7 +65,6 @@ def run(
     """
     from bdops.cli.jobs_frame import confirm, opened_site, plan_for, run_and_conclude, store
     from bdops.cli.operations import operations
-    from bdops.cli.playbook import Commands, actor_of
     from bdops.jobs.executor import Limits
     from bdops.jobs.planning import Part
     from bdops.playbooks.planning import parameters_of, targets_of
@@ -76,18 +75,14 @@ def run(
     cluster = _one_cluster(session)
     targets = tuple(map(_found_again, targets_of(book, parameters, _surroundings(session, cluster), operations())))
     with opened_site(session, cluster.name, ["playbook"]) as site:
-        actor = actor_of(session, cluster, targets)
+        actor: Any = site.actors["playbook"]
         part = Part(
-            component="playbook",
-            actor=actor,
-            instances=(),
-            names=(),
-            targets=lambda actor, state, names: actor.targets(state, names, ""),
+            component="playbook", actor=actor, instances=(), names=(), targets=lambda actor, state, names: targets
         )
         planned = plan_for(session, site, f"run {book.name}", [part], {})
         session.say(f"inventory: {session.inventory().source}; cluster: {cluster.name}")
         _require_known_checks(planned, cluster)
-        _show(session, planned, _previews(session, Commands(session, cluster.name), planned))
+        _show(session, planned, _previews(session, actor.operations, planned))
         if session.dry_run:
             session.exit_code = ExitCode.CHANGES_PENDING if detailed_exitcode else ExitCode.OK
             return

@@ -8,7 +8,7 @@ What an operation found is kept beside it (`JOB/results/STEP.json`, redacted), f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bdops.core.actor import DONE, ActContext, Nothing, Progress, RestartRules, StatelessActs, pending
-from bdops.core.plan import Plan, Step, Target
+from bdops.core.plan import Plan, Step
 from bdops.core.units import format_duration, plural
 from bdops.errors import BdopsError, OperationFailed
 from bdops.files import replacing
@@ -81,10 +81,9 @@ class PlaybookActor(StatelessActs):
     component = "playbook"
     rules = RestartRules(act_timeout_s=ACT_TIMEOUT_S, stable_reads=1)
 
-    def __init__(self, cluster: str, operations: Operations, targets: tuple[Target, ...] = ()) -> None:
+    def __init__(self, cluster: str, operations: Operations) -> None:
         super().__init__(cluster)
-        self._operations = operations
-        self._targets = targets
+        self.operations = operations
         self._ended: set[str] = set()
         self._run: Run | None = None
 
@@ -95,9 +94,6 @@ class PlaybookActor(StatelessActs):
 
     def read(self, *, timeout_s: float) -> Nothing:
         return Nothing(cluster=self.cluster_name, taken_at=datetime.now(UTC))
-
-    def targets(self, state: Nothing, instances: Collection[str], verb: str) -> tuple[Target, ...]:
-        return self._targets
 
     # -- the steps -----------------------------------------------------------------------------------------
 
@@ -118,7 +114,7 @@ class PlaybookActor(StatelessActs):
         self._ended.add(step.id)
 
     def _perform(self, step: Step, act: str, context: ActContext) -> None:
-        args = self._operations.ready(step.args, self.results())
+        args = self.operations.ready(step.args, self.results())
         if args is None or act == "skip":
             if args is None:
                 context.say(f"skipped: not ({step.args['when']})")
@@ -128,11 +124,11 @@ class PlaybookActor(StatelessActs):
         elif act == "wait-for":
             self._wait_for(step, args["wait"], context)
         elif act == "approve":
-            who = self._operations.approve(args["approve"], lambda: self._joined.control.signals_seen > 0)
+            who = self.operations.approve(args["approve"], lambda: self._joined.control.signals_seen > 0)
             context.say(f"approved by {who}")
             self._keep(step, {"approved_by": who, "failed": False})
         else:
-            context.say(self._operations.archive(args["archive"], self._joined.job_id, self.results(registered=False)))
+            context.say(self.operations.archive(args["archive"], self._joined.job_id, self.results(registered=False)))
             self._keep(step, {"failed": False})
 
     def abandon(self, step: Step) -> str | None:
@@ -141,8 +137,8 @@ class PlaybookActor(StatelessActs):
         if child is None or child.is_over() or child.discard_unstarted():
             return None
         plan = child.plan()
-        with self._operations.site(plan) as site:
-            outcome = abort_within(child, site, self._operations.listener(plan, lambda text: None), self._joined)
+        with self.operations.site(plan) as site:
+            outcome = abort_within(child, site, self.operations.listener(plan, lambda text: None), self._joined)
         if outcome.error:
             raise outcome.error
         return f"its job {child.id} is closed"
@@ -174,7 +170,7 @@ class PlaybookActor(StatelessActs):
         child = self._child(step)
         if child and not child.is_over() and not child.discard_unstarted():
             plan = child.plan()
-            with self._operations.site(plan) as site:
+            with self.operations.site(plan) as site:
                 self._carry_out(child, site, context)
             self._keep(step, self._of_job(child))
             return
@@ -191,7 +187,7 @@ class PlaybookActor(StatelessActs):
                 self._carry_out(made[-1], site, context)
 
         try:
-            finding = self._operations.call({**args, "reason": self._joined.plan.reason}, take)
+            finding = self.operations.call({**args, "reason": self._joined.plan.reason}, take)
         except BdopsError as e:
             if not args["go_on"]:
                 raise
@@ -212,7 +208,7 @@ class PlaybookActor(StatelessActs):
 
     def _carry_out(self, child: Job, site: Site, context: ActContext) -> None:
         parent = self._joined
-        listener = self._operations.listener(child.plan(), context.waiting)
+        listener = self.operations.listener(child.plan(), context.waiting)
         outcome = run_within(child, site, listener, parent)
         if error := outcome.error:
             if error.hint:
@@ -224,7 +220,7 @@ class PlaybookActor(StatelessActs):
         deadline = Deadline(wait["timeout_s"])
         while True:
             try:
-                missing, found = self._operations.check(wait)
+                missing, found = self.operations.check(wait)
             except BdopsError as e:
                 missing, found = e.message, {}
             if missing is None:

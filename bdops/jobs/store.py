@@ -133,6 +133,16 @@ class JobStore:
             return []
         return [Job(f) for f in sorted(self.folder.iterdir(), reverse=True) if (f / "plan.json").exists()]
 
+    def children(self, name: str) -> list[tuple[Job, Job]]:
+        """The jobs of steps (a playbook's) with that id, or that in it, each with the job whose step it is."""
+        found = [(child, job) for job in self.jobs() for child in job.children() if name in child.id]
+        return [pair for pair in found if pair[0].id == name] or found
+
+    def look_up(self, name: str | None) -> Job:
+        """As `find`, for whoever only looks: the job of a step too."""
+        children = self.children(name) if name and not any(name in j.id for j in self.jobs()) else []
+        return children[0][0] if len(children) == 1 else self.find(name)
+
     def find(self, name: str | None) -> Job:
         """A job by its id or an unambiguous part of it; without one, the only job that can be resumed.
 
@@ -143,6 +153,13 @@ class JobStore:
             found = [j for j in jobs if j.id == name] or [j for j in jobs if name in j.id]
             if len(found) == 1:
                 return found[0]
+            if not found and (steps := self.children(name)):
+                child, parent = steps[0]
+                raise UsageError(
+                    f"job {child.id} is a step of job {parent.id}, and goes on, or ends, with that one",
+                    hint=f"bdops jobs show {child.id}, or the same with {parent.id}",
+                    code="JOB_UNKNOWN",
+                )
             what = "no job" if not found else f"{len(found)} jobs: {', '.join(j.id for j in found[:5])}"
             raise UsageError(f"{name!r} names {what}", hint="bdops jobs list", code="JOB_UNKNOWN")
         open_jobs = [j for j in jobs if not j.is_over()]
