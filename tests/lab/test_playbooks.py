@@ -96,6 +96,7 @@ def test_the_first_look_keeps_everything_in_one_archive(lab: Lab, bdops: Bdops, 
     assert any(b"QuorumPeer" in data for n, data in found.items() if n.endswith("zk-node1/stacks.txt"))
     checks: dict[str, Any] = json.loads(found["0001-checks.json"])
     assert checks["checked"] > 20
+    assert {"why", "notes", "summary"} <= json.loads(found["0002-why.json"]).keys()
 
 
 def test_what_the_job_of_a_step_borrowed_is_known_and_given_back(
