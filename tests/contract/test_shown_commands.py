@@ -16,38 +16,78 @@ import bdops
 from bdops.cli.completing import TREE
 
 SOURCE = Path(bdops.__file__).parent
-DOCS = SOURCE.parent / "docs"
-PAGES = ("monitoring.md", "terminal.md", "troubleshooting.md")
+ROOT = SOURCE.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 COMMANDS = json.loads(TREE.read_text())
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PLACEHOLDERS = {"COMPONENT": "kafka", "COMMAND": "check"}
 
 
-def blocks(page: str, language: str) -> list[str]:
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
-    return [text for name, text in fenced if name == language]
+def blocks(page: Path, *languages: str) -> list[str]:
+    return [text for language, text in FENCED.findall(page.read_text()) if language in languages]
 
 
-def shown(page: str) -> Iterator[str]:
-    """The lines of code blocks that call bdops, and what a crontab is told to call."""
-    for block in blocks(page, ""):
-        yield from (line.split(" #")[0].strip() for line in block.splitlines() if line.startswith("bdops "))
+def shown(page: Path) -> Iterator[str]:
+    """The lines of code that call bdops, and what is called in the middle of a sentence."""
+    yield from re.findall(r"^(?:\$ )?(bdops (?!ALL=).*)", "\n".join(blocks(page, "", "console")), re.MULTILINE)
+    prose = FENCED.sub("", page.read_text())
+    yield from re.findall(r"^    (?:\$ )?(bdops .*)", prose, re.MULTILINE)
+    yield from (" ".join(span.split()) for span in re.findall(r"`(bdops (?!cron \.\.\.:)[^`]*)`", prose))
 
 
-@pytest.mark.parametrize("line", [line for page in PAGES for line in shown(page)])
-def test_a_command_that_is_shown_is_one(line: str) -> None:
-    first, *rest = line.removeprefix("bdops ").split(" -- ")
+def complaint(line: str) -> str | None:
+    """What is wrong with a command that is shown; None for nothing. A group of commands may be named alone."""
+    first, *rest = re.split(r" #| [>|] | && ", line)[0].strip().removeprefix("bdops ").split(" -- ")
     # What comes after `--` is bdops' own in a line for cron alone.
     for call in [first, *rest] if first.startswith("cron ") else [first]:
-        words = shlex.split(call.partition(" >")[0])
-        node = COMMANDS
-        while "commands" in node:
-            word = words.pop(0)
-            assert word in node["commands"], f"{line}: {word}"
-            node = node["commands"][word]
-        known = COMMANDS["common"].keys() | node["options"].keys()
-        assert {w.partition("=")[0] for w in words if w.startswith("-")} <= known, line
+        words = iter(shlex.split(call))
+        node, options = COMMANDS, COMMANDS["common"]
+        for word in words:
+            if word.startswith("-") and not re.match(r"-\d", word):
+                name, equals, _ = word.partition("=")
+                if name not in options:
+                    return f"{line}: {name}"
+                if options[name][0] is not None and not equals:
+                    next(words, None)
+            elif "commands" in node:
+                word = PLACEHOLDERS.get(word, word).partition("|")[0]
+                if word not in node["commands"]:
+                    return f"{line}: {word}"
+                node = node["commands"][word]
+                options = COMMANDS["common"] | node.get("options", {})
+    return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_that_a_page_shows_are_commands_with_options_that_there_are(page: Path) -> None:
+    assert [found for line in shown(page) if (found := complaint(line))] == []
+
+
+@pytest.mark.parametrize("line", ["bdops kafka chekc", "bdops check --sinse 1h", "bdops cron install -- chekc"])
+def test_one_that_is_not_is_found(line: str) -> None:
+    assert complaint(line)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_refers_to_is_there(page: Path) -> None:
+    text = FENCED.sub("", page.read_text())
+    for target in re.findall(r"\]\(([^)#\s]*(?:#[^)\s]*)?)\)", text):
+        if target.startswith("http"):
+            continue
+        file, _, anchor = target.partition("#")
+        there = page.parent / file if file else page
+        assert there.exists(), target
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", FENCED.sub("", there.read_text()), re.MULTILINE)
+            assert anchor in {re.sub(r"[^a-z0-9 _-]", "", head.lower()).replace(" ", "-") for head in heads}, target
+    for name in re.findall(r"\bdocs/([a-z-]+\.md)\b", text):
+        assert (DOCS / name).exists(), name
 
 
 # What docs/troubleshooting.md quotes -------------------------------------------------------------------------
+
+QUOTING = DOCS / "troubleshooting.md"
 
 
 @cache
@@ -64,9 +104,9 @@ def source_texts() -> str:
 
 
 def quoted() -> list[str]:
-    rows = re.findall(r"^\| (`.*?) \|", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (`.*?) \|", QUOTING.read_text(), re.MULTILINE)
     cells = [cell for row in rows for cell in re.findall("`(.*?)`", row)]
-    return [line for block in blocks("troubleshooting.md", "text") for line in block.splitlines()] + cells
+    return [line for block in blocks(QUOTING, "text") for line in block.splitlines()] + cells
 
 
 @pytest.mark.parametrize("line", quoted())
