@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -439,30 +440,57 @@ def in_deep(lab: Lab) -> list[str]:
 
 
 @pytest.mark.thorough
-def test_without_hadoop_on_the_hosts_the_commands_are_told(lab: Lab, bdops: Bdops, tmp_path: Path) -> None:
+def test_without_hadoop_on_the_hosts_the_commands_that_are_told_restore(lab: Lab, bdops: Bdops, tmp_path: Path) -> None:
+    odd, inside = f"{ROOT}/day-1/a[1]*{{b}} c", f"{ROOT}/day-1/d[2]?/in"
+    whole = {**FILES, odd: b"odd", inside: b"in an odd directory"}
+    for path in (odd, inside):
+        hdfs_web.write(lab, path, whole[path])
     snapshot(lab, "one")
     inventory = yaml.safe_load(lab.inventory.read_text())
     for settings in inventory["clusters"][lab.name]["components"]["hdfs"]["instances"].values():
         settings.pop("hadoop_command", None)
     file = tmp_path / "inventory.yaml"
     file.write_text(yaml.safe_dump(inventory))
-    argv = ("hdfs", "snapshot", "restore", "one", "--path", "day-1", "--to", "/copy/day-1", *IN_ROOT)
-    told = bdops(*argv, "-o", "json", BDOPS_INVENTORY=str(file))
-    assert told.returncode == 3, told.stderr
-    lines = [row["command"] for row in told.json["data"]["commands"]]
-    assert f"hadoop fs -cp -p hdfs://lab{ROOT}/.snapshot/one/day-1" in lines[1]
-    assert lines[2].endswith("/day-1 /copy/day-1")
-    assert bdops(*argv, "--compare").returncode == 1
-    mine = at("/copy/day-1", 1)
-    for path, data in mine.items():
-        hdfs_web.write(lab, path, data)
-    same = bdops(*argv, "--compare")
+
+    def carried_out(*argv: str) -> None:
+        told = bdops("hdfs", "snapshot", "restore", "one", *argv, *IN_ROOT, "-o", "json", BDOPS_INVENTORY=str(file))
+        assert told.returncode == 3, told.stderr
+        by_hand(lab, [row["command"] for row in told.json["data"]["commands"]])
+
+    beside = ("--path", "day-1", "--to", "/copy/day-1")
+    compare = ("hdfs", "snapshot", "restore", "one", *beside, *IN_ROOT, "--compare")
+    assert bdops(*compare).returncode == 1
+    carried_out(*beside)
+    copies = {p.replace(f"{ROOT}/day-1", "/copy/day-1"): d for p, d in whole.items() if "/day-1/" in p}
+    assert {p: read(lab, p) for p in copies} == copies
+    same = bdops(*compare)
     assert same.returncode == 0, same.stderr
-    changed = max(mine, key=lambda p: len(mine[p]))
-    hdfs_web.write(lab, changed, bytes(len(mine[changed])))
-    differs = bdops(*argv, "--compare")
+    changed = max(copies, key=lambda p: len(copies[p]))
+    hdfs_web.write(lab, changed, bytes(len(copies[changed])))
+    differs = bdops(*compare)
     assert differs.returncode == 1
     assert Path(changed).name in differs.stderr
+
+    lost = min(at(f"{ROOT}/day-1", 1))
+    for path in (lost, inside):
+        on_active(lab, lambda n, p=path: calls.delete_path(n, p))  # type: ignore[misc]
+    hdfs_web.write(lab, odd, b"written since")
+    carried_out("--in-place", "--overwrite", odd.removeprefix(ROOT))
+    assert {p: read(lab, p) for p in whole} == whole
+    before = [e.name for e in on_active(lab, lambda n: list(n.listing(f"{ROOT}/day-1"))) if ".before-" in e.name]
+    assert [read(lab, f"{ROOT}/day-1/{name}") for name in before] == [b"written since"]
+    assert not in_restoring(lab)
+    assert [e.name for e in on_active(lab, lambda n: list(n.listing(inside.removesuffix("/in"))))] == ["in"]
+
+
+def by_hand(lab: Lab, lines: list[str]) -> None:
+    """Run command lines as a person does on a host of the cluster, where Hadoop's own client is."""
+    path = f"{hdfs.program_file(lab, 'node4').parent}:{os.environ['PATH']}"
+    for line in lines:
+        done = subprocess.run(
+            ["sh", "-c", line], env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, f"{line}: {done.stderr}"
 
 
 @pytest.mark.thorough

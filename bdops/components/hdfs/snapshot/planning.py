@@ -110,7 +110,7 @@ def _by_hand(found: list[Batch], sizes: list[int], deployment: Deployment, stamp
     for number, (batch, size) in enumerate(zip(found, sizes, strict=True), 1):
         stage = stage_of(batch.folder, stamp, number)
         sources = [i.source for i in batch.items]
-        fs("-mkdir", "-p", stage)
+        fs("-mkdir", "-p", literal(stage))
         copy = copy_argv(program, settings.user, settings.nameservice, sources, stage, size_bytes=size)
         lines.append(shlex.join(copy))
         for item in batch.items:
