@@ -341,6 +341,9 @@ class _CommonOptions:
         except BrokenPipeError:
             # Typer would make it exit code 1.
             raise ReaderGone from None
+        except KeyboardInterrupt:
+            # Typer would end it with 130 and no word, a monitoring plugin too.
+            raise typer.Abort from None
 
 
 class Command(_CommonOptions, TyperCommand):

@@ -22,15 +22,20 @@ class Ran:
         return json.loads(self.stdout)
 
 
+def environment(home: Path) -> dict[str, str]:
+    """That of a person who has nothing but a home."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("BDOPS_", "XDG_"))}
+    return {**clean, "HOME": str(home), "BDOPS_STATE_DIR": str(home / "state")}
+
+
 def bdops(*argv: str, home: Path, timeout_s: float = 60, **env: str) -> Ran:
     """Run bdops with a home of its own, so that nobody's config file, lab or inventory plays a part."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("BDOPS_", "XDG_"))}
     done = subprocess.run(
         [sys.executable, "-m", "bdops", *argv],
         capture_output=True,
         text=True,
         timeout=timeout_s,
-        env={**clean, "HOME": str(home), "BDOPS_STATE_DIR": str(home / "state"), **env},
+        env={**environment(home), **env},
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Ran(done.returncode, done.stdout, done.stderr)

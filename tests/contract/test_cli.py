@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import socket
 import subprocess
 import sys
 from importlib import import_module
@@ -11,7 +14,7 @@ import pytest
 import typer
 
 from bdops.cli.app import COMMANDS
-from tests.contract.cli import bdops
+from tests.contract.cli import bdops, environment
 
 INVENTORY = """\
 version: 1
@@ -189,3 +192,24 @@ def test_what_is_misspelt_is_answered_with_the_likely_spelling(
     done = bdops(*argv[:1], "-i", str(inventory), "--timeout", "2", *argv[1:], home=tmp_path)
     assert done.returncode in (2, 3)
     assert likely in done.stderr
+
+
+@pytest.mark.parametrize(("argv", "code"), [(("zk", "status"), 130), (("check", "prod/zk"), 3)])
+def test_an_interrupt_ends_a_command_in_the_envelope_and_a_plugin_as_unknown(
+    argv: tuple[str, ...], code: int, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        path = tmp_path / "inventory.yaml"
+        path.write_text(INVENTORY.replace("client_port: 1", f"client_port: {silent.getsockname()[1]}"))
+        words = [sys.executable, "-m", "bdops", *argv, "-i", str(path), "--timeout", "60s", "-o", "json"]
+        running = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
+        )
+        connection, _ = silent.accept()
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=30)
+        connection.close()
+    assert running.returncode == code, err
+    assert json.loads(out)["errors"][0]["code"] == "INTERRUPTED"
+    assert "Traceback" not in err
