@@ -20,7 +20,14 @@ Instances = Annotated[
 
 
 @app.command()
-def up(ctx: typer.Context, components: Components = None, name: Name = "lab") -> None:
+def up(
+    ctx: typer.Context,
+    components: Components = None,
+    secure: Annotated[
+        bool, typer.Option("--secure", help="With TLS and logins; a new lab, and without hdfs.")
+    ] = False,
+    name: Name = "lab",
+) -> None:
     """Start a lab, or add components to it; returns when all of them serve.
 
     Example: bdops lab up zk kafka
@@ -28,7 +35,7 @@ def up(ctx: typer.Context, components: Components = None, name: Name = "lab") ->
     from bdops.lab import operations, reports
 
     session = frame.session(ctx)
-    session.show(reports.up(operations.up(name, components or [], say=session.say)))
+    session.show(reports.up(operations.up(name, components or [], secure=secure, say=session.say)))
 
 
 @app.command()

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bdops.lab import es_faults, es_load, java
+from bdops.lab import es_faults, es_load, es_users, java
 from bdops.lab.es_api import any_node, node_of
 from bdops.lab.lab import Lab
 from bdops.lab.recipe import Program, Recipe, Say
@@ -87,7 +87,6 @@ def node_settings(lab: Lab, host: str) -> dict[str, str]:
         "path.logs": str(log_dir(lab, host)),
         "path.repo": str(es_load.repository_dir(lab)),
         "node.store.allow_mmap": "false",
-        "xpack.security.enabled": "false",
         # Free bytes, for this machine's disk may well be fuller than the shares that a server is content with.
         "cluster.routing.allocation.disk.watermark.low": "512mb",
         "cluster.routing.allocation.disk.watermark.high": "256mb",
@@ -97,6 +96,10 @@ def node_settings(lab: Lab, host: str) -> dict[str, str]:
         "cluster.fault_detection.follower_check.timeout": "5s",
         "cluster.fault_detection.leader_check.timeout": "5s",
     }
+    if lab.secure:
+        settings |= es_users.node_settings(lab, host, config_dir(lab, host))
+    else:
+        settings["xpack.security.enabled"] = "false"
     if is_new(lab):
         settings["cluster.initial_master_nodes"] = ",".join(HOSTS)
     return settings
@@ -134,6 +137,8 @@ def prepare(lab: Lab, say: Say) -> None:
         config = config_dir(lab, host)
         for folder in (config, log_dir(lab, host), temp_dir(lab, host), *data_dirs(lab, host)):
             folder.mkdir(mode=0o700, exist_ok=True)
+        if lab.secure:
+            es_users.prepare(lab, host, config)
         settings = node_settings(lab, host)
         _write(config / "elasticsearch.yml", "".join(f'{k}: "{v}"\n' for k, v in settings.items()).encode())
         _write(config / "server-args", server_args(settings, config, log_dir(lab, host)))
@@ -220,6 +225,8 @@ def start(lab: Lab, say: Say) -> None:
     everyone = [(PROGRAM, host) for host in HOSTS]
     for host in HOSTS:
         lab.wait(f"Elasticsearch on {host} to join its cluster", partial(serves, lab, host), START_S, of=everyone)
+    if lab.secure:
+        es_users.make_api_key(lab)
     # Data of an earlier run is there again when every copy is: up to then a check would rightly complain.
     lab.wait("Elasticsearch's shards to be assigned", partial(es_faults.is_settled, lab), START_S, of=everyone)
 
@@ -240,6 +247,7 @@ def inventory(lab: Lab) -> Mapping[str, Any]:
         "roles": {role: {"hosts": list(HOSTS)} for role in ("master", "data", "ingest")},
         "port": HTTP_PORT,
         "transport_port": TRANSPORT_PORT,
+        **(es_users.inventory(lab) if lab.secure else {}),
         "service": {"unit": PROGRAM},
         "instances": {
             host: {
@@ -265,5 +273,6 @@ RECIPE = Recipe(
     load=es_load.load,
     healthy=healthy,
     faults=es_faults.FAULTS,
+    securable=True,
     config_files=lambda lab: [config_dir(lab, host) / "elasticsearch.yml" for host in HOSTS],
 )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
-import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +12,7 @@ from typing import Any
 
 from bdops.components.kafka.component import COMPONENT
 from bdops.core.checks import Severity, run_checks
-from bdops.errors import OperationFailed
-from bdops.lab import java, kafka_client
+from bdops.lab import kafka_client, kafka_users
 from bdops.lab.kafka_faults import FAULTS
 from bdops.lab.kafka_load import load
 from bdops.lab.lab import Lab
@@ -29,10 +26,6 @@ SMALL_VOLUME_HOST = "node4"
 PROGRAM = "kafka"
 PORT = 9092
 CONTROLLER_PORT = 9093
-SECURE_PORT = 9094
-"""A listener with TLS and SASL on every broker, for trying out (and testing) secured clusters."""
-
-USER = "operator"
 HEAP_MB = 224
 START_S = 180
 
@@ -56,6 +49,10 @@ logger.server.level = INFO
 logger.log.name = kafka.log
 logger.log.level = WARN
 """
+
+
+OPEN = {"super.users": "User:ANONYMOUS", "allow.everyone.if.no.acl.found": "true"}
+"""Who comes without a name may do everything, as may all where no ACL says other."""
 
 
 def node_id(host: str) -> int:
@@ -83,9 +80,9 @@ def server_properties(lab: Lab, host: str) -> str:
     """A server's configuration (Kafka documentation, "Broker Configs"): small, and quick to notice a failure."""
     address = lab.host(host).address
     votes = host in CONTROLLERS
-    listeners = f"PLAINTEXT://{address}:{PORT},SECURE://{address}:{SECURE_PORT}" + (
-        f",CONTROLLER://{address}:{CONTROLLER_PORT}" if votes else ""
-    )
+    client = "SECURE" if lab.secure else "PLAINTEXT"
+    listeners = f"{client}://{address}:{PORT}" + (f",CONTROLLER://{address}:{CONTROLLER_PORT}" if votes else "")
+    protocol = "SASL_SSL" if lab.secure else "PLAINTEXT"
     settings: dict[str, object] = {
         "process.roles": "broker,controller" if votes else "broker",
         "node.id": node_id(host),
@@ -93,13 +90,11 @@ def server_properties(lab: Lab, host: str) -> str:
         "listeners": listeners,
         "advertised.listeners": listeners,
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL",
-        "inter.broker.listener.name": "PLAINTEXT",
-        # There to be asked for ACLs; who comes without a name may do everything, as may all where no ACL says other.
+        "listener.security.protocol.map": f"CONTROLLER:{protocol},{client}:{protocol}",
+        "inter.broker.listener.name": client,
+        # There to be asked for ACLs, in every lab.
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "super.users": "User:ANONYMOUS",
-        "allow.everyone.if.no.acl.found": "true",
-        **secure_listener(lab),
+        **(kafka_users.server_settings(lab, host) if lab.secure else OPEN),
         # A dynamic quorum (KIP-853): voters can be added and removed later.
         "controller.quorum.bootstrap.servers": ",".join(
             f"{lab.host(h).address}:{CONTROLLER_PORT}" for h in CONTROLLERS
@@ -130,61 +125,6 @@ def server_properties(lab: Lab, host: str) -> str:
         "leader.imbalance.check.interval.seconds": 5,
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
-
-
-def password_file(lab: Lab) -> Path:
-    """The password of USER on the secure listener."""
-    return lab.folder / "kafka-password"
-
-
-def keystore(lab: Lab) -> Path:
-    return lab.folder / "kafka-keystore.p12"
-
-
-def ca_file(lab: Lab) -> Path:
-    """The certificate of all brokers, which signed itself, as clients want it."""
-    return lab.folder / "kafka-ca.pem"
-
-
-def secure_listener(lab: Lab) -> dict[str, object]:
-    """The settings of the listener with TLS and SASL: one user by PLAIN, and any that is made by SCRAM."""
-    password = password_file(lab).read_text().strip()
-    modules = "org.apache.kafka.common.security"
-    return {
-        "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
-        "listener.name.secure.plain.sasl.jaas.config": (
-            f'{modules}.plain.PlainLoginModule required user_{USER}="{password}";'
-        ),
-        "listener.name.secure.scram-sha-512.sasl.jaas.config": f"{modules}.scram.ScramLoginModule required;",
-        "listener.name.secure.ssl.keystore.type": "PKCS12",
-        "listener.name.secure.ssl.keystore.location": keystore(lab),
-        "listener.name.secure.ssl.keystore.password": password,
-        "listener.name.secure.ssl.key.password": password,
-    }
-
-
-def write_secrets(lab: Lab) -> None:
-    """Make up the password, and one key and certificate for all hosts, by the JDK's keytool; once."""
-    if not password_file(lab).exists():
-        password_file(lab).touch(mode=0o600)
-        password_file(lab).write_text(secrets.token_urlsafe(18) + "\n")
-    if ca_file(lab).exists():
-        return
-    keystore(lab).unlink(missing_ok=True)
-    names = ",".join(f"ip:{host.address},dns:{host.name}" for host in lab.hosts)
-    common = ["-keystore", str(keystore(lab)), "-storetype", "PKCS12", "-storepass:file", str(password_file(lab))]
-    key = ["-alias", "kafka", "-keyalg", "EC", "-validity", "3650", "-dname", "CN=kafka", "-ext", f"san={names}"]
-    _keytool("-genkeypair", *key, *common)
-    keystore(lab).chmod(0o600)
-    _keytool("-exportcert", "-rfc", "-alias", "kafka", "-file", str(ca_file(lab)), *common)
-
-
-def _keytool(*args: str) -> None:
-    done = subprocess.run(
-        [java.require("keytool"), *args], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
-    )
-    if done.returncode != 0:
-        raise OperationFailed(f"keytool {args[0]} failed: {(done.stderr or done.stdout).strip()}")
 
 
 def identities(lab: Lab) -> Mapping[str, str]:
@@ -219,7 +159,6 @@ def format_argv(lab: Lab, host: str) -> list[str]:
 
 def prepare(lab: Lab, say: Say) -> None:
     """Write the configurations, and format what has no data yet."""
-    write_secrets(lab)
     for host in HOSTS:
         config_file(lab, host).touch(mode=0o600)
         config_file(lab, host).write_text(server_properties(lab, host))
@@ -267,6 +206,9 @@ def serving(lab: Lab) -> bool:
 def start(lab: Lab, say: Say) -> None:
     for host in HOSTS:
         lab.start(PROGRAM, host)
+    if lab.secure:
+        everyone = [(PROGRAM, h) for h in HOSTS]
+        lab.wait("Kafka to know its users", lambda: kafka_users.make_known(lab), START_S, of=everyone)
     lab.wait("Kafka to serve", lambda: serving(lab), START_S, of=[(PROGRAM, h) for h in HOSTS])
     kafka_client.await_in_sync(lab)
 
@@ -300,6 +242,7 @@ def inventory(lab: Lab) -> Mapping[str, Any]:
         "roles": {"controller": {"hosts": list(CONTROLLERS)}, "broker": {"hosts": list(HOSTS)}},
         "port": PORT,
         "controller_port": CONTROLLER_PORT,
+        **(kafka_users.inventory(lab) if lab.secure else {}),
         "service": {"unit": PROGRAM},
         # The host checks look at this machine's disk; this one at the small volume that the disk-full fault fills.
         "checks": {"KAFKA_DISK_USE": {"limits": {"used": {"warning": "95%", "critical": "97%"}}}},
@@ -318,7 +261,7 @@ RECIPE = Recipe(
     name="kafka",
     title="Kafka",
     memory_mb=1100,
-    ports={h: (PORT, SECURE_PORT, CONTROLLER_PORT) if h in CONTROLLERS else (PORT, SECURE_PORT) for h in HOSTS},
+    ports={h: (PORT, CONTROLLER_PORT) if h in CONTROLLERS else (PORT,) for h in HOSTS},
     artifacts=ARTIFACTS,
     prepare=prepare,
     programs=programs,
@@ -328,5 +271,6 @@ RECIPE = Recipe(
     inventory=inventory,
     load=load,
     faults=FAULTS,
+    securable=True,
     config_files=lambda lab: [config_file(lab, host) for host in HOSTS],
 )

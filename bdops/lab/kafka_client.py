@@ -14,6 +14,7 @@ from bdops.components.kafka.checks.partitions import leaderless, under_replicate
 from bdops.components.kafka.component import COMPONENT
 from bdops.components.kafka.state import KafkaState
 from bdops.errors import OperationFailed
+from bdops.lab import security
 
 if TYPE_CHECKING:
     from bdops.lab.lab import Lab
@@ -45,6 +46,19 @@ def bootstrap(lab: Lab) -> list[str]:
     return [f"{i.host.address}:{i.settings.port}" for i in lab.deployment("kafka").instances]
 
 
+def login(lab: Lab) -> dict[str, Any]:
+    """What a client of kafka-python needs to be the lab's own administrator; nothing where the lab is not secured."""
+    if not lab.secure:
+        return {}
+    return {
+        "security_protocol": "SASL_SSL",
+        "ssl_cafile": str(security.ca_file(lab)),
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": security.ADMIN,
+        "sasl_plain_password": security.password(lab, security.ADMIN),
+    }
+
+
 @contextmanager
 def admin(lab: Lab) -> Iterator[Any]:
     """kafka-python's admin client. Its errors become OperationFailed."""
@@ -53,7 +67,10 @@ def admin(lab: Lab) -> Iterator[Any]:
 
     try:
         client = KafkaAdminClient(
-            bootstrap_servers=bootstrap(lab), request_timeout_ms=TIMEOUT_MS, bootstrap_timeout_ms=TIMEOUT_MS
+            bootstrap_servers=bootstrap(lab),
+            request_timeout_ms=TIMEOUT_MS,
+            bootstrap_timeout_ms=TIMEOUT_MS,
+            **login(lab),
         )
         try:
             yield client
@@ -159,6 +176,7 @@ def producer(lab: Lab, **options: Any) -> Iterator[Any]:
             request_timeout_ms=TIMEOUT_MS,
             max_block_ms=TIMEOUT_MS,
             linger_ms=20,
+            **login(lab),
             **options,
         )
         try:

@@ -39,6 +39,7 @@ class Lab:
         self.name = record.name
         self.network = record.network
         self.components = record.components
+        self.secure = record.secure
         self.folder = store.lab_folder(record.name)
         self.runtime = paths.runtime_dir(self.folder)
         self.cache = paths.cache_dir()

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from bdops.core.units import format_duration
-from bdops.errors import ConfigError, OperationFailed, Unreachable
-from bdops.lab import paths, preflight, processes, recipes, store, supervision, volumes
+from bdops.errors import ConfigError, OperationFailed, Unreachable, UsageError
+from bdops.lab import paths, preflight, processes, recipes, security, store, supervision, volumes
 from bdops.lab.hosts import LabHost, prepare_hosts
 from bdops.lab.inventory import write_inventory
 from bdops.lab.lab import Lab
@@ -43,8 +43,10 @@ class Down:
     killed: tuple[str, ...]
 
 
-def up(name: str, components: Sequence[str], *, say: Say) -> Up:
+def up(name: str, components: Sequence[str], *, secure: bool = False, say: Say) -> Up:
     """Start a lab with these components (none: all), or add them to a lab that runs; returns when all serve.
+
+    `secure`: with TLS and logins, which a lab has from its first `up` on or never.
 
     Raises ConfigError, with nothing started, when this machine lacks something; OperationFailed when a server
     does not come up. A call that failed or was killed can be repeated, or undone with `down`.
@@ -52,7 +54,10 @@ def up(name: str, components: Sequence[str], *, say: Say) -> Up:
     started = time.monotonic()
     wanted = recipes.with_required(components)
     with store.locked(name):
-        lab = Lab(_record(name, wanted), say)
+        found = store.read(name)
+        if secure or (found and found.secure):
+            wanted = _secured(components, say)
+        lab = Lab(_record(name, found, secure=secure), say)
         new = [recipes.recipe(c) for c in wanted if not _serves_already(lab, c)]
         fresh = [h.name for h in lab.hosts if supervision.supervisord_process(h) is None]
         if new:
@@ -62,20 +67,44 @@ def up(name: str, components: Sequence[str], *, say: Say) -> Up:
         for component in wanted:
             lab.jars_of(component)
         prepare_hosts(lab.folder, lab.hosts)
+        if lab.secure:
+            security.prepare(lab)
         write_inventory(lab)
         seconds = _start(lab, [recipes.recipe(c) for c in wanted])
     return Up(lab=lab, seconds=seconds, total_s=time.monotonic() - started)
 
 
-def _record(name: str, wanted: Sequence[str]) -> store.LabRecord:
-    """The lab's record; a new one, with a network of its own, is not written before the preflight has passed."""
-    found = store.read(name)
+def _secured(components: Sequence[str], say: Say) -> list[str]:
+    """These components (none: all that can be secured). Raises UsageError for one that cannot."""
+    able = recipes.securable()
+    unable = [name for name in recipes.with_required(components) if name not in able]
+    if not unable:
+        return recipes.with_required(components)
+    if not components:
+        say(f"a secured lab goes without {', '.join(unable)}: that would want a Kerberos server")
+        return recipes.with_required(able)
+    raise UsageError(
+        f"a lab's {', '.join(unable)} cannot be secured: that would want a Kerberos server",
+        hint=f"secure these: {', '.join(able)}",
+    )
+
+
+def _record(name: str, found: store.LabRecord | None, *, secure: bool) -> store.LabRecord:
+    """The lab's record; a new one has a network of its own. Raises ConfigError when it is there and not secured."""
+    if found and secure and not found.secure:
+        if found.components:
+            raise ConfigError(
+                f"lab {name!r} is there without security, and cannot be secured any more",
+                hint=f"take another --name, or remove it: bdops lab down --destroy --name {name}",
+                code="LAB_NOT_SECURE",
+            )
+        return store.change(name, secure=True)
     if found:
         return found
     folder = store.lab_folder(name)
     others = [record.network for other in store.names() if (record := store.read(other))]
     network = choose_network(folder, others, len(store.HOST_RACKS))
-    record = store.LabRecord(name=name, network=network, components=(), up=False)
+    record = store.LabRecord(name=name, network=network, components=(), up=False, secure=secure)
     store.write(record)
     return record
 

@@ -64,6 +64,7 @@ class Recipe:
     inventory: this component's section of the lab's inventory (`clusters.<lab>.components.<name>`).
     load: write real data; sizes scale with `factor` (1: enough for the demo, within seconds).
     stop: for servers that must not all stop at once; called before the programs that still run are stopped together.
+    securable: whether its servers take TLS and logins where `lab.secure` says so.
     healthy: None when the service serves and no fault is in it, else what is wrong; asked after each test module.
 
     Files that a server needs at run time are kept below `lab.folder_of(component, host)`. A server that refuses to
@@ -82,6 +83,7 @@ class Recipe:
     load: Callable[[Lab, float, Say], None]
     faults: Sequence[Fault] = ()
     requires: Sequence[str] = ()
+    securable: bool = False
     config_files: Callable[[Lab], Sequence[Path]] = lambda lab: ()
     stop: Callable[[Lab, Say], None] | None = None
     healthy: Callable[[Lab], str | None] | None = None

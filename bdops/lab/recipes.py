@@ -16,6 +16,11 @@ def recipe(name: str) -> Recipe:
     return cast(Recipe, import_module(f"bdops.lab.{name}").RECIPE)
 
 
+def securable() -> list[str]:
+    """The components of which a lab can be secured."""
+    return [name for name in COMPONENTS if recipe(name).securable]
+
+
 def with_required(names: Iterable[str]) -> list[str]:
     """These components (none: all) and what they require, each after what it requires.
 

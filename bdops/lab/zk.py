@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bdops.lab import zk_faults
+from bdops.components.zk.client import four_letter
+from bdops.components.zk.client.wire import tls_context
+from bdops.components.zk.settings import Tls
+from bdops.errors import BdopsError
+from bdops.lab import security, zk_faults
 from bdops.lab.lab import Lab
 from bdops.lab.network import address
 from bdops.lab.recipe import Program, Recipe, Say
@@ -74,8 +77,27 @@ def zoo_cfg(lab: Lab, host: str) -> str:
         # The AdminServer restores once in five minutes by default.
         "admin.rateLimiterIntervalInMS": 1,
         "autopurge.purgeInterval": 0,
+        **(secure_settings(lab, host) if lab.secure else {}),
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def secure_settings(lab: Lab, host: str) -> dict[str, object]:
+    """TLS alone on every port, with a certificate on both sides, as is ZooKeeper's default where it has TLS."""
+    files = {"keyStore": security.pem(lab, host).both, "trustStore": security.ca_file(lab)}
+    return {
+        "secureClientPort": CLIENT_PORT,
+        "secureClientPortAddress": lab.host(host).address,
+        "serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory",
+        "sslQuorum": "true",
+        # A server's connections come from 127.0.0.1, whichever of the loopback addresses it listens on.
+        "ssl.quorum.clientHostnameVerification": "false",
+        "admin.forceHttps": "true",
+        "admin.needClientAuth": "true",
+        # The AdminServer takes the quorum's.
+        **{f"ssl.{of}{store}.location": file for of in ("", "quorum.") for store, file in files.items()},
+        **{f"ssl.{of}{store}.type": "PEM" for of in ("", "quorum.") for store in files},
+    }
 
 
 def dynamic_file(lab: Lab, host: str) -> Path:
@@ -88,12 +110,15 @@ def dynamic_file(lab: Lab, host: str) -> Path:
 
 
 def dynamic_config(lab: Lab) -> str:
-    """The ensemble, the same on every server: server.N=HOST:QUORUM PORT:ELECTION PORT:ROLE;CLIENT ADDRESS.
+    """The ensemble, the same on every server: server.N=HOST:QUORUM PORT:ELECTION PORT:ROLE[;CLIENT ADDRESS].
 
     The hosts are names, which each server's own hosts file resolves: a fault can put a slow link in between.
+    A client port with TLS is no part of it.
     """
     return "".join(
-        f"server.{n}={h}:{PEER_PORT}:{ELECTION_PORT}:participant;{lab.host(h).address}:{CLIENT_PORT}\n"
+        f"server.{n}={h}:{PEER_PORT}:{ELECTION_PORT}:participant"
+        + ("" if lab.secure else f";{lab.host(h).address}:{CLIENT_PORT}")
+        + "\n"
         for n, h in enumerate(HOSTS, start=1)
     )
 
@@ -111,10 +136,6 @@ def write_hosts_file(lab: Lab, host: str, *, linked: Sequence[str] = ()) -> None
     hosts_file(lab, host).write_text("\n".join(lines) + "\n")
 
 
-def password_file(lab: Lab) -> Path:
-    return lab.folder / "zk-super-password"
-
-
 def super_digest(password: str) -> str:
     """`super:base64(sha1(super:password))`, as DigestAuthenticationProvider wants it."""
     digest = hashlib.sha1(f"{SUPER}:{password}".encode(), usedforsecurity=False).digest()
@@ -123,10 +144,6 @@ def super_digest(password: str) -> str:
 
 def prepare(lab: Lab, say: Say) -> None:
     """Write the configurations and, once, the server ids. A dynamic configuration that reconfig changed is kept."""
-    password = password_file(lab)
-    if not password.exists() or not password.read_text().strip():
-        password.touch(mode=0o600)
-        password.write_text(secrets.token_urlsafe(18) + "\n")
     for number, host in enumerate(HOSTS, start=1):
         for folder in data_dirs(lab, host):
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -139,7 +156,7 @@ def prepare(lab: Lab, say: Say) -> None:
 
 def programs(lab: Lab) -> Sequence[Program]:
     class_path = lab.class_path("zk")
-    digest = super_digest(password_file(lab).read_text().strip()) if password_file(lab).exists() else ""
+    digest = super_digest(security.password(lab, SUPER))
     return [
         Program(
             name=PROGRAM,
@@ -166,13 +183,16 @@ def programs(lab: Lab) -> Sequence[Program]:
 
 
 def ask(lab: Lab, host: str, word: str, timeout_s: float = 2.0) -> str:
-    """A server's answer to a four-letter word. Raises OSError when it does not answer."""
-    with socket.create_connection((lab.host(host).address, CLIENT_PORT), timeout=timeout_s) as connection:
-        connection.sendall(word.encode())
-        answer = b""
-        while chunk := connection.recv(65536):
-            answer += chunk
-    return answer.decode(errors="replace")
+    """A server's answer to a four-letter word. Raises Unreachable, and NotAuthorised for one not whitelisted."""
+    files = tls_files(lab)
+    tls = tls_context(Tls(ca=files["ca"], cert=files["cert"], key=files["key"])) if lab.secure else None
+    return four_letter.ask(word, (lab.host(host).address, CLIENT_PORT), timeout_s=timeout_s, tls=tls)
+
+
+def tls_files(lab: Lab) -> dict[str, str]:
+    """What a client of a secured lab needs for TLS, as the inventory says it."""
+    own = security.pem(lab, security.CLIENT)
+    return {"ca": str(security.ca_file(lab)), "cert": str(own.certificate), "key": str(own.key)}
 
 
 def field(lab: Lab, host: str, name: str) -> str | None:
@@ -204,7 +224,7 @@ def healthy(lab: Lab) -> str | None:
     for host in HOSTS:
         try:
             modes[host] = field(lab, host, "Mode")
-        except OSError as e:
+        except BdopsError as e:
             return f"ZooKeeper on {host} does not answer: {e}"
     if sorted(str(mode) for mode in modes.values()) != ["follower", "follower", "leader"]:
         return f"ZooKeeper's servers are {modes}"
@@ -219,7 +239,8 @@ def inventory(lab: Lab) -> Mapping[str, Any]:
         "peer_port": PEER_PORT,
         "election_port": ELECTION_PORT,
         "user": SUPER,
-        "password": {"file": str(password_file(lab))},
+        "password": {"file": str(security.password_file(lab, SUPER))},
+        **({"tls": tls_files(lab), "admin_tls": True} if lab.secure else {}),
         "service": {"unit": PROGRAM},
         "instances": {
             host: {
@@ -280,5 +301,6 @@ RECIPE = Recipe(
     load=load,
     healthy=healthy,
     faults=zk_faults.FAULTS,
+    securable=True,
     config_files=lambda lab: [file(lab, host) for host in HOSTS for file in (config_file, dynamic_file)],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bdops.errors import UsageError
+from bdops.errors import NotAuthorised, UsageError
 from bdops.lab.recipe import Fault
 
 if TYPE_CHECKING:
@@ -141,7 +141,15 @@ def break_words(lab: Lab, target: str | None) -> None:
     host = host_of(lab, target, "node3")
     set_option(lab, host, "4lw.commands.whitelist", "srvr")
     zk.await_serving(lab, [host])
-    lab.wait("four-letter words to be refused", lambda: "not in the whitelist" in zk.ask(lab, host, "mntr"), 10)
+
+    def is_refused() -> bool:
+        try:
+            zk.ask(lab, host, "mntr")
+        except NotAuthorised:
+            return True
+        return False
+
+    lab.wait("four-letter words to be refused", is_refused, 10)
 
 
 def heal_words(lab: Lab, target: str | None) -> None:

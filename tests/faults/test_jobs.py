@@ -305,9 +305,9 @@ def test_stop_start_and_undo(lab: Lab, bdops: Bdops) -> None:
 
 
 def test_a_secret_is_in_no_plan_journal_output_or_argv(lab: Lab, home: Path, bdops: Bdops) -> None:
-    from bdops.lab.zk import password_file
+    from bdops.lab import security, zk
 
-    secret = password_file(lab).read_text().strip()
+    secret = security.password(lab, zk.SUPER)
     process = jobs.started(lab, home, "zk", "restart", "node1", "--yes", "-vv", "-o", "json")
     seen = set()
     while process.poll() is None:

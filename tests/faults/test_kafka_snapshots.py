@@ -36,9 +36,10 @@ pytestmark = [pytest.mark.lab("kafka"), pytest.mark.timeout(900)]
 MOMENTS = 2
 TOPIC, EXTRA, GROUP = "kept", "made-later", "readers"
 USER, USER_SECRET = "alice", "alice-and-her-secret"
+KEY_SECRET = "key-and-its-secret"
 QUOTA = {"user": USER}
 ACL_TEXT = f"allow User:{USER} from * to read topic {TOPIC}"
-KEY_PASSWORD, PLAIN_CONFIG = "listener.name.secure.ssl.key.password", "log.cleaner.backoff.ms"
+KEY_PASSWORD, PLAIN_CONFIG = "listener.name.plaintext.ssl.key.password", "log.cleaner.backoff.ms"
 RECORDS, COMMITTED = 40, 11
 
 
@@ -83,8 +84,7 @@ def furnished(lab: Lab) -> Iterator[int]:
         client.alter_user_scram_credentials(
             [UserScramCredentialUpsertion(USER, ScramMechanism.SCRAM_SHA_512, USER_SECRET)]
         )
-    password = kafka.password_file(lab).read_text().strip()
-    kafka_client.set_configs(lab, "broker", "1", {KEY_PASSWORD: password, PLAIN_CONFIG: "16000"})
+    kafka_client.set_configs(lab, "broker", "1", {KEY_PASSWORD: KEY_SECRET, PLAIN_CONFIG: "16000"})
     yield first_ms
     kafka_client.set_configs(lab, "broker", "1", {KEY_PASSWORD: None, PLAIN_CONFIG: None})
     delete_acls(lab)
@@ -162,7 +162,7 @@ def test_everything_is_in_it_and_no_secret(lab: Lab, folder: Folder, furnished: 
         "log_end": RECORDS,
     }
     text = (folder.path / "one.metadata").read_text() + (folder.path / "one.json").read_text()
-    for secret in (kafka.password_file(lab).read_text().strip(), USER_SECRET, "salt", "iterations"):
+    for secret in (KEY_SECRET, USER_SECRET, "salt", "iterations"):
         assert secret not in text
     assert folder.good() == {"one"}
 

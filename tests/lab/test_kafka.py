@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from bdops.components.kafka import history
 from bdops.components.kafka.component import COMPONENT
@@ -277,64 +276,17 @@ def test_a_group_that_is_set_back_is_rewound(lab: Lab, topic: str, close_samples
     kafka_client.delete_group(lab, "test-rewound")
 
 
-# TLS, SASL, and servers that are none
+# TLS and SASL where none is asked for (test_secure_kafka.py has the rest), and servers that are none
 
 
-def secure(lab: Lab, **changes: Any) -> Security:
-    password = SecretRef(file=str(kafka.password_file(lab)))
-    sasl = Sasl(mechanism="PLAIN", user=kafka.USER, password=password)
-    return replace(Security(protocol="SASL_SSL", ca=str(kafka.ca_file(lab)), sasl=sasl), **changes)
+def login(protocol: Any) -> Security:
+    return Security(protocol=protocol, sasl=Sasl(user="operator", password=SecretRef(env=ENV)))
 
 
-def test_a_secured_listener_answers_to_the_right_password(lab: Lab) -> None:
-    state = read(elsewhere(lab.deployment("kafka"), port=kafka.SECURE_PORT, security=secure(lab)))
-    assert state.unread == {}
-    assert len(state.brokers or ()) == 4
-
-
-def test_scram_works_on_a_real_server(lab: Lab, eventually, monkeypatch) -> None:
-    monkeypatch.setenv("BDOPS_TEST_SCRAM", "right")
-    with kafka_client.admin(lab) as client:
-        from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
-
-        client.alter_user_scram_credentials(
-            [UserScramCredentialUpsertion("tester", ScramMechanism.SCRAM_SHA_512, "right", iterations=4096)]
-        )
-    sasl = Sasl(mechanism="SCRAM-SHA-512", user="tester", password=SecretRef(env="BDOPS_TEST_SCRAM"))
-    deployment = elsewhere(lab.deployment("kafka"), port=kafka.SECURE_PORT, security=secure(lab, sasl=sasl))
-    eventually(lambda: all(s.error is None for s in read(deployment, "servers").servers or ()), 60)
-    monkeypatch.setenv("BDOPS_TEST_SCRAM", "wrong")
-    (error,) = {s.error_code for s in read(deployment, "servers").servers or ()}
-    assert error == "NOT_AUTHORISED"
-
-
-def wrong_password(lab: Lab) -> Security:
-    return secure(lab, sasl=replace(secure(lab).sasl, password=SecretRef(env=ENV)))
-
-
-MISMATCHES: dict[str, tuple[int, Callable[[Lab], Security], str, str]] = {
-    "wrong password": (kafka.SECURE_PORT, wrong_password, "NOT_AUTHORISED", "'operator' was refused"),
-    "mechanism not offered": (
-        kafka.SECURE_PORT,
-        lambda lab: secure(lab, sasl=replace(secure(lab).sasl, mechanism="SCRAM-SHA-256")),
-        "NOT_AUTHORISED",
-        "it offers PLAIN, SCRAM-SHA-512",
-    ),
-    "plaintext to TLS": (kafka.SECURE_PORT, lambda lab: Security(), "UNREACHABLE", "speaks TLS"),
-    "TLS to plaintext": (kafka.PORT, secure, "UNREACHABLE", "TLS handshake failed"),
-    "SASL where none is asked for": (
-        kafka.PORT,
-        lambda lab: secure(lab, protocol="SASL_PLAINTEXT"),
-        "NOT_AUTHORISED",
-        "does not ask for SASL",
-    ),
-    "certificate of nobody known": (
-        kafka.SECURE_PORT,
-        lambda lab: secure(lab, ca=None),
-        "UNREACHABLE",
-        "certificate is not accepted",
-    ),
-    "nothing listens": (9999, lambda lab: Security(), "UNREACHABLE", "Connection refused"),
+MISMATCHES: dict[str, tuple[int, Security, str, str]] = {
+    "TLS to plaintext": (kafka.PORT, login("SASL_SSL"), "UNREACHABLE", "TLS handshake failed"),
+    "SASL where none is asked for": (kafka.PORT, login("SASL_PLAINTEXT"), "NOT_AUTHORISED", "does not ask for SASL"),
+    "nothing listens": (9999, Security(), "UNREACHABLE", "Connection refused"),
 }
 
 
@@ -343,37 +295,11 @@ def test_a_server_that_will_not_have_us_says_why(name: str, lab: Lab, monkeypatc
     port, security, code, words = MISMATCHES[name]
     monkeypatch.setenv(ENV, "wrong")
     started = time.monotonic()
-    state = read(elsewhere(lab.deployment("kafka"), port=port, security=security(lab)), "servers", "topics")
+    state = read(elsewhere(lab.deployment("kafka"), port=port, security=security), "servers", "topics")
     assert time.monotonic() - started < 4
     assert {s.error_code for s in state.servers or ()} == {code}
     assert all(words in str(s.error) for s in state.servers or ())
     assert words in state.unread["topics"]
-
-
-def inventory_with(lab: Lab, tmp_path: Path, **settings: Any) -> Path:
-    """The lab's inventory with other settings for Kafka."""
-    data = yaml.safe_load(lab.inventory.read_text())
-    data["clusters"][lab.name]["components"]["kafka"] |= settings
-    file = tmp_path / "inventory.yaml"
-    file.write_text(yaml.safe_dump(data))
-    return file
-
-
-def test_a_wrong_password_is_unknown_to_a_check_and_unreachable_to_a_list(lab: Lab, bdops, tmp_path: Path) -> None:
-    security = {
-        "protocol": "SASL_SSL",
-        "ca": str(kafka.ca_file(lab)),
-        "sasl": {"mechanism": "PLAIN", "user": kafka.USER, "password": {"env": ENV}},
-    }
-    file = str(inventory_with(lab, tmp_path, port=kafka.SECURE_PORT, security=security))
-    check = bdops("kafka", "check", "-i", file, "-o", "json", **{ENV: "wr0ng-secret"})
-    assert check.returncode == 3
-    topics = bdops("kafka", "topics", "-i", file, "-o", "json", **{ENV: "wr0ng-secret"})
-    assert topics.returncode == 4
-    (error,) = topics.json["errors"]
-    assert error["code"] == "NOT_AUTHORISED"
-    assert "was refused" in error["message"]
-    assert "wr0ng-secret" not in check.stdout + check.stderr + topics.stdout + topics.stderr
 
 
 def http(connection: socket.socket) -> None:

@@ -186,7 +186,7 @@ class Node:
         return NotAuthorised(
             f"{who} may not do this: {_reason(answer)}",
             where=self.where,
-            hint="reading needs the cluster privilege `monitor` and `monitor` on all indices",
+            hint="docs/security.md has the privileges that each command needs",
         )
 
 

@@ -28,7 +28,11 @@ T = TypeVar("T")
 BATCH = 500
 """Partitions of one request. A controller writes what a request changes as one batch of at most 10,000 records."""
 
+ALTER_CLUSTER = "Alter on the cluster"
+
 _PREFERRED = 0
+_TOPIC = 2
+"""The protocol's resource type."""
 _SET, _DELETE = 0, 1
 _UNKNOWN_TOPIC = 3
 _NOTHING_IN_FLIGHT = 85
@@ -64,13 +68,13 @@ def reassign(
             timeout_ms=_left_ms(deadline), allow_replication_factor_change=not same_factor, topics=topics
         )
         response = connection.call(request, deadline=deadline)
-        raise_for(response.error_code, response.error_message, "change replicas")
+        raise_for(response.error_code, response.error_message, "change replicas", needs=ALTER_CLUSTER)
         for answer in response.responses:
             for p in answer.partitions:
                 name = f"{answer.name}-{p.partition_index}"
                 passed = (_UNKNOWN_TOPIC, _NOTHING_IN_FLIGHT) if wanted[name] is None else (_UNKNOWN_TOPIC,)
                 if p.error_code not in passed:
-                    raise_for(p.error_code, p.error_message, f"change the replicas of {name}")
+                    raise_for(p.error_code, p.error_message, f"change the replicas of {name}", needs=ALTER_CLUSTER)
 
 
 def alter_dirs(connection: Connection, wanted: Mapping[str, str], deadline: float) -> None:
@@ -95,14 +99,15 @@ def alter_dirs(connection: Connection, wanted: Mapping[str, str], deadline: floa
     for topic in response.results:
         for p in topic.partitions:
             if p.error_code != _UNKNOWN_TOPIC:
-                raise_for(p.error_code, None, f"move {topic.topic_name}-{p.partition_index} to another log directory")
+                what = f"move {topic.topic_name}-{p.partition_index} to another log directory"
+                raise_for(p.error_code, None, what, needs=ALTER_CLUSTER)
 
 
 def unregister(connection: Connection, broker: int, deadline: float) -> None:
     """Let the controllers forget a broker that is down; nothing when they have already."""
     response = connection.call(UnregisterBrokerRequest(broker_id=broker), deadline=deadline)
     if response.error_code != _NOT_REGISTERED:
-        raise_for(response.error_code, response.error_message, f"unregister broker {broker}")
+        raise_for(response.error_code, response.error_message, f"unregister broker {broker}", needs=ALTER_CLUSTER)
 
 
 def elect_preferred(connection: Connection, partitions: Collection[str], deadline: float) -> tuple[str, ...]:
@@ -116,14 +121,16 @@ def elect_preferred(connection: Connection, partitions: Collection[str], deadlin
             timeout_ms=_left_ms(deadline),
         )
         response = connection.call(request, deadline=deadline)
-        raise_for(response.error_code or 0, None, "elect preferred leaders")
+        raise_for(response.error_code or 0, None, "elect preferred leaders", needs=ALTER_CLUSTER)
         for topic in response.replica_election_results:
             for p in topic.partition_result:
                 name = f"{topic.topic}-{p.partition_id}"
                 if p.error_code == _NOT_AVAILABLE:
                     unable.append(name)
                 elif p.error_code not in (_NOT_NEEDED, _UNKNOWN_TOPIC):
-                    raise_for(p.error_code, p.error_message, f"elect the preferred leader of {name}")
+                    raise_for(
+                        p.error_code, p.error_message, f"elect the preferred leader of {name}", needs=ALTER_CLUSTER
+                    )
     return tuple(unable)
 
 
@@ -150,7 +157,9 @@ def set_configs(
     )
     response = connection.call(request, deadline=deadline)
     for answer in response.responses:
-        raise_for(answer.error_code, answer.error_message, f"set {', '.join(configs)} of {name or 'all brokers'}")
+        what = f"set {', '.join(configs)} of {name or 'all brokers'}"
+        needs = f"AlterConfigs on {f'topic {name}' if kind == _TOPIC else 'the cluster'}"
+        raise_for(answer.error_code, answer.error_message, what, needs=needs)
 
 
 def _by_topic(partitions: Iterable[str]) -> Mapping[str, list[int]]:

@@ -240,13 +240,24 @@ def connect(endpoint: Endpoint, security: Security, *, deadline: float) -> Conne
         raise
 
 
-def raise_for(error_code: int, message: str | None, what: str) -> None:
-    """Turn an error code of the protocol into an error of ours; 0 passes."""
+def raise_for(error_code: int, message: str | None, what: str, *, needs: str | None = None) -> None:
+    """Turn an error code of the protocol into an error of ours; 0 passes. `needs`: the ACL that it takes."""
     if not error_code:
         return
-    name = for_code(error_code).__name__
-    kind: type[BdopsError] = NotAuthorised if error_code in _AUTHORISATION_FAILED else OperationFailed
-    raise kind(f"{what}: {name}{f': {message}' if message else ''}", code=f"KAFKA_{error_code}")
+    name, code = for_code(error_code).__name__, f"KAFKA_{error_code}"
+    text = f"{what}: {name}{f': {message}' if message else ''}"
+    if error_code in _AUTHORISATION_FAILED:
+        raise lacking(text, needs, code=code)
+    raise OperationFailed(text, code=code)
+
+
+def lacking(text: str, needs: str | None, *, code: str | None = None) -> NotAuthorised:
+    """The error of a user who may not do this, with the ACL that would let them."""
+    return NotAuthorised(
+        f"{text}; the user lacks {needs}" if needs else text,
+        hint="docs/security.md has the ACLs that each command needs",
+        code=code,
+    )
 
 
 def _over_tls(sock: socket.socket, endpoint: Endpoint, security: Security, deadline: float) -> ssl.SSLSocket:

@@ -19,7 +19,7 @@ from kafka.protocol.admin import (
 from kafka.protocol.consumer import ListOffsetsRequest, OffsetFetchRequest
 from kafka.protocol.metadata import MetadataRequest
 
-from bdops.components.kafka.connection import Connection, raise_for
+from bdops.components.kafka.connection import Connection, lacking, raise_for
 from bdops.components.kafka.state import (
     Broker,
     Group,
@@ -62,6 +62,13 @@ _NO_LEADER_HERE = 6
 """NOT_LEADER_OR_FOLLOWER: what a controller that is not the active one answers."""
 
 
+_TOPIC_NOT_AUTHORISED, _GROUP_NOT_AUTHORISED = 29, 30
+DESCRIBE_CLUSTER = "Describe on the cluster"
+_DESCRIBE = 8
+"""Of the operations that a server says are allowed (AclOperation; KIP-430)."""
+_NO_TOPIC = "bdops-that-is-no-topic"
+
+
 def described_cluster(connection: Connection, deadline: float) -> tuple[str, tuple[Broker, ...]]:
     """The cluster's id and its registered brokers, the fenced ones included (KIP-1073, Kafka 4.0).
 
@@ -76,14 +83,12 @@ def described_cluster(connection: Connection, deadline: float) -> tuple[str, tup
 
 
 def described_topics(connection: Connection, deadline: float) -> tuple[Topic, ...]:
-    """All topics with their partitions, by name."""
-    request = MetadataRequest(
-        topics=None,
-        allow_auto_topic_creation=False,
-        include_cluster_authorized_operations=False,
-        include_topic_authorized_operations=False,
-    )
-    response = connection.call(request, deadline=deadline)
+    """All topics with their partitions, by name. Raises NotAuthorised when some may be hidden from us."""
+    response = connection.call(_metadata_request(None), deadline=deadline)
+    # A server leaves out what the user may not see, without a word: only of a topic that is named does it say so.
+    named = connection.call(_metadata_request([_NO_TOPIC]), deadline=deadline)
+    if any(t.error_code == _TOPIC_NOT_AUTHORISED for t in named.topics):
+        raise lacking("topics may be hidden from us", "Describe on all topics", code="KAFKA_TOPICS_HIDDEN")
     return tuple(
         Topic(
             name=t.name,
@@ -100,6 +105,16 @@ def described_topics(connection: Connection, deadline: float) -> tuple[Topic, ..
             ),
         )
         for t in sorted(response.topics, key=lambda t: t.name)
+    )
+
+
+def _metadata_request(topics: Iterable[str] | None) -> MetadataRequest:
+    entry = MetadataRequest.MetadataRequestTopic
+    return MetadataRequest(
+        topics=None if topics is None else [entry(name=name) for name in topics],
+        allow_auto_topic_creation=False,
+        include_cluster_authorized_operations=False,
+        include_topic_authorized_operations=False,
     )
 
 
@@ -122,7 +137,7 @@ def broker_configs(connection: Connection, broker: int | None, deadline: float) 
 def described_log_dirs(connection: Connection, broker: int, deadline: float) -> tuple[LogDir, ...]:
     """The log directories of the broker that is asked, with its replicas' sizes."""
     response = connection.call(DescribeLogDirsRequest(topics=None), deadline=deadline)
-    raise_for(response.error_code or 0, None, "describe log directories")
+    raise_for(response.error_code or 0, None, "describe log directories", needs=DESCRIBE_CLUSTER)
     found = []
     for entry in response.results:
         replicas: dict[str, int] = {}
@@ -148,7 +163,7 @@ def described_log_dirs(connection: Connection, broker: int, deadline: float) -> 
 def dir_errors(connection: Connection, deadline: float) -> dict[str, str | None]:
     """The log directories of the broker that is asked, each with its error if it has one; without their replicas."""
     response = connection.call(DescribeLogDirsRequest(topics=[]), deadline=deadline)
-    raise_for(response.error_code or 0, None, "describe log directories")
+    raise_for(response.error_code or 0, None, "describe log directories", needs=DESCRIBE_CLUSTER)
     return {entry.log_dir: _error_name(entry.error_code) for entry in response.results}
 
 
@@ -163,11 +178,11 @@ def described_quorum(connection: Connection, deadline: float) -> MetadataQuorum 
     response = connection.call(request, deadline=deadline)
     if response.error_code == _NO_LEADER_HERE:
         return None
-    raise_for(response.error_code, response.error_message, "describe quorum")
+    raise_for(response.error_code, response.error_message, "describe quorum", needs=DESCRIBE_CLUSTER)
     found = response.topics[0].partitions[0]
     if found.error_code == _NO_LEADER_HERE:
         return None
-    raise_for(found.error_code, found.error_message, "describe quorum")
+    raise_for(found.error_code, found.error_message, "describe quorum", needs=DESCRIBE_CLUSTER)
     leader = next((v for v in found.current_voters if v.replica_id == found.leader_id), None)
 
     def voter(replica: Any) -> Voter:
@@ -190,7 +205,7 @@ def described_quorum(connection: Connection, deadline: float) -> MetadataQuorum 
 def reassignments(connection: Connection, deadline: float) -> tuple[Reassignment, ...]:
     """The reassignments in flight; the question is passed on to the active controller."""
     response = connection.call(ListPartitionReassignmentsRequest(topics=None), deadline=deadline)
-    raise_for(response.error_code, response.error_message, "list reassignments")
+    raise_for(response.error_code, response.error_message, "list reassignments", needs=DESCRIBE_CLUSTER)
     return tuple(
         Reassignment(
             partition=partition_name(t.name, p.partition_index),
@@ -203,9 +218,18 @@ def reassignments(connection: Connection, deadline: float) -> tuple[Reassignment
 
 
 def listed_groups(connection: Connection, broker: int, deadline: float) -> tuple[Group, ...]:
-    """The groups with committed offsets of which this broker is the coordinator: consumer and Streams groups."""
+    """The groups with committed offsets of which this broker is the coordinator: consumer and Streams groups.
+
+    Raises NotAuthorised when some may be hidden from us.
+    """
+    # Who may not describe the cluster is shown the groups that they may describe, and not told of others.
+    allowed = connection.call(
+        DescribeClusterRequest(include_cluster_authorized_operations=True), deadline=deadline
+    ).authorized_operations
+    if allowed is not None and _DESCRIBE not in allowed:
+        raise lacking("groups may be hidden from us", DESCRIBE_CLUSTER, code="KAFKA_GROUPS_HIDDEN")
     response = connection.call(ListGroupsRequest(states_filter=[], types_filter=[]), deadline=deadline)
-    raise_for(response.error_code, None, "list groups")
+    raise_for(response.error_code, None, "list groups", needs=DESCRIBE_CLUSTER)
     return tuple(
         Group(
             name=g.group_id,
@@ -233,7 +257,8 @@ def committed_offsets(
     for answer in connection.call(OffsetFetchRequest(groups=wanted), deadline=deadline, max_version=9).groups:
         group = answer.group_id
         if answer.error_code:
-            failed[group] = _error_name(answer.error_code) or ""
+            lacks = "; the user lacks Describe on all groups" if answer.error_code == _GROUP_NOT_AUTHORISED else ""
+            failed[group] = f"{_error_name(answer.error_code)}{lacks}"
             continue
         offsets[group] = {
             partition_name(t.name, p.partition_index): p.committed_offset
@@ -308,6 +333,7 @@ def _configs(
             result.error_code,
             result.error_message,
             f"describe configuration of {result.resource_name or 'the cluster'}",
+            needs=f"DescribeConfigs on {'all topics' if kind == _TOPIC else 'the cluster'}",
         )
         found[result.resource_name] = _values(result.configs)
     return found

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Questions on their way at once: hides the round trip, and bounds what is held in memory.
 _IN_FLIGHT = 64
+TLS_PROBE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,7 @@ def session(instances: Sequence[Instance], *, timeout_s: float) -> Iterator[Kazo
         try:
             client.start(timeout=timeout_s)
         except KazooTimeoutError:
+            _require_tls(instances)
             raise Unreachable(
                 f"no server gave us a session within {format_duration(timeout_s)}",
                 where=_hosts(instances),
@@ -63,6 +65,26 @@ def session(instances: Sequence[Instance], *, timeout_s: float) -> Iterator[Kazo
     finally:
         client.stop()
         client.close()
+
+
+def _require_tls(instances: Sequence[Instance]) -> None:
+    """Raise what is wrong with TLS, which kazoo keeps to itself; nothing when a server takes our connection."""
+    from bdops.components.zk.client.wire import connect, tls_context
+
+    error: Unreachable | None = None
+    for instance in instances:
+        settings: Settings = instance.settings
+        if settings.tls is None:
+            return
+        try:
+            address = (instance.host.address, settings.client_port)
+            connect(address, timeout_s=TLS_PROBE_S, tls=tls_context(settings.tls)).close()
+        except Unreachable as e:
+            error = e if e.code == "ZK_TLS" else error
+        else:
+            return
+    if error:
+        raise error
 
 
 def walk(client: KazooClient, root: str, *, depth: int | None = None, timeout_s: float) -> Iterator[Znode]:
