@@ -29,7 +29,7 @@ lint: setup
 	$(PY) -m mypy
 
 unit: setup
-	$(PYTEST) tests/unit tests/contract tests/plans $(PYTEST_ARGS)
+	$(PYTEST) tests/unit tests/contract tests/plans -n auto --dist worksteal $(PYTEST_ARGS)
 
 # Not before the quick tests have passed, in a parallel make either.
 lab-tests: lint unit

@@ -119,6 +119,7 @@ def test_a_restart_that_is_killed_half_way_is_resumed_under_load(lab: Lab, home:
     assert_well_observed(report)
 
 
+@pytest.mark.thorough
 def test_another_node_that_dies_meanwhile_pauses_the_job_and_is_named(lab: Lab, home: Path, bdops: Bdops) -> None:
     starts, other = jobs.spawns(lab, "es"), others_of(lab)[1]
     with jobs.running(lab, home, "es", "restart", "--yes") as (process, await_event):

@@ -109,6 +109,7 @@ def test_a_restart_that_is_killed_half_way_is_resumed_under_load(lab: Lab, home:
     assert report["fewest_brokers_up"] >= 3
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_another_server_that_dies_meanwhile_pauses_the_job_and_is_named(lab: Lab, home: Path, bdops: Bdops) -> None:
     starts, first, leader = jobs.spawns(lab, "kafka"), orders(lab), controller(lab)
@@ -132,6 +133,7 @@ def test_another_server_that_dies_meanwhile_pauses_the_job_and_is_named(lab: Lab
     assert_nothing_is_left(lab)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_beside_a_paused_server_nothing_is_taken_down(lab: Lab, bdops: Bdops) -> None:
     starts, victim, other = jobs.spawns(lab, "kafka"), "node4", "node2"

@@ -97,6 +97,7 @@ def test_a_restart_that_is_killed_half_way_is_resumed_under_load(lab: Lab, home:
     assert report["most_leaders"] == 1
 
 
+@pytest.mark.thorough
 def test_another_server_that_dies_meanwhile_pauses_the_job_and_is_named(lab: Lab, home: Path, bdops: Bdops) -> None:
     starts, leader = jobs.spawns(lab, "zk"), leader_of(lab)
     first, other = followers_of(lab)
@@ -118,6 +119,7 @@ def test_another_server_that_dies_meanwhile_pauses_the_job_and_is_named(lab: Lab
     assert_nothing_is_left(lab)
 
 
+@pytest.mark.thorough
 def test_beside_a_paused_server_nothing_is_taken_down(lab: Lab, bdops: Bdops) -> None:
     starts, victim, other = jobs.spawns(lab, "zk"), *followers_of(lab)
     pid = jobs.pids(lab, "zk")[f"{lab.name}/zk/{victim}"]
