@@ -12,6 +12,7 @@ from bdops.components.hdfs import beans
 from bdops.components.hdfs.http import HttpServer
 from bdops.components.hdfs.namenode import NameNode, Nameservice
 from bdops.components.hdfs.rpc import Connection
+from bdops.components.hdfs.server_files import WEBAPPS
 from bdops.components.hdfs.servers import FailoverController, JournalServer
 from bdops.errors import BdopsError
 from bdops.lab import hdfs_config as config
@@ -132,7 +133,7 @@ def _classes(lab: Lab, say: Say) -> Path:
         from bdops.lab import java
 
         say("compiling the socket factory of the lab's Hadoop")
-        for name in config.WEBAPPS:
+        for name in WEBAPPS:
             (folder / "webapps" / name).mkdir(parents=True, exist_ok=True)
         source = folder / f"{config.SOCKET_FACTORY}.java"
         source.write_text(config.SOCKET_FACTORY_SOURCE)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from xml.sax.saxutils import escape
+
+from bdops.components.hdfs.server_files import log4j, xml
 
 NAMESERVICE = "lab"
 USER = "hdfs"
@@ -27,18 +28,7 @@ public class {SOCKET_FACTORY} extends StandardSocketFactory {{
     }}
 }}
 """
-WEBAPPS = ("hdfs", "datanode", "journal", "secondary", "cluster", "node", "static")
-"""The folders that Hadoop's HTTP servers demand on the class path; the jars do not bring them, empty ones do."""
-
-LOG4J = """\
-log4j.rootLogger=INFO,console
-log4j.appender.console=org.apache.log4j.ConsoleAppender
-log4j.appender.console.target=System.out
-log4j.appender.console.layout=org.apache.log4j.PatternLayout
-log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{2}: %m%n
-log4j.logger.BlockStateChange=WARN
-log4j.logger.org.apache.hadoop.hdfs.StateChange=WARN
-"""
+QUIET_LOGGERS = ("BlockStateChange", "org.apache.hadoop.hdfs.StateChange")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +57,7 @@ def files(
     return {
         "core-site.xml": xml(_core_site(node, zk)),
         "hdfs-site.xml": xml(_hdfs_site(node, namenodes, journals)),
-        "log4j.properties": LOG4J,
+        "log4j.properties": log4j(*QUIET_LOGGERS),
         "racks.txt": "".join(f"{n.address} /{n.rack}\n" for n in nodes),
         # Metrics in JMX are read through a cache of one period: ten seconds by default.
         "hadoop-metrics2.properties": "*.period=1\n",
@@ -142,12 +132,3 @@ def _hdfs_site(node: Node, namenodes: Mapping[str, Node], journals: Sequence[Nod
         if host.name == node.name:
             site["dfs.ha.namenode.id"] = nn
     return site
-
-
-def xml(properties: Mapping[str, str]) -> str:
-    """A Hadoop configuration file."""
-    entries = "".join(
-        f"  <property><name>{escape(name)}</name><value>{escape(value)}</value></property>\n"
-        for name, value in properties.items()
-    )
-    return f'<?xml version="1.0"?>\n<configuration>\n{entries}</configuration>\n'

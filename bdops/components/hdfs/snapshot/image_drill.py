@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from xml.sax.saxutils import escape
 
 from google.protobuf.message import DecodeError
 
@@ -22,6 +21,7 @@ from bdops.components.hdfs.http import HttpServer
 from bdops.components.hdfs.namenode import NameNode
 from bdops.components.hdfs.proto import fsimage_pb2 as pb
 from bdops.components.hdfs.rpc import Connection
+from bdops.components.hdfs.server_files import WEBAPPS, log4j, xml
 from bdops.components.hdfs.snapshot import calls
 from bdops.components.throwaway import LOCALHOST
 from bdops.core.actor import ActContext
@@ -34,8 +34,6 @@ MAIN = "org.apache.hadoop.hdfs.server.namenode.NameNode"
 FSNAMESYSTEM = "Hadoop:service=NameNode,name=FSNamesystem"
 NAMENODE_INFO = "Hadoop:service=NameNode,name=NameNodeInfo"
 SETTINGS_FILE = "drill.json"
-WEBAPPS = ("hdfs", "static")
-"""Folders that its HTTP server demands on the class path; empty ones do."""
 START_S = 180.0
 LOADED_BYTES_PER_S = 4 << 20
 CALL_S = 30.0
@@ -43,14 +41,8 @@ SMALLEST_HEAP_MB = 192
 HEAP_PER_BYTE = 8
 """An inode takes some 500 bytes of memory with its blocks, and some 80 in the image."""
 HEADER_BYTES = 1 << 16
-LOG4J = """\
-log4j.rootLogger=INFO,console
-log4j.appender.console=org.apache.log4j.ConsoleAppender
-log4j.appender.console.target=System.out
-log4j.appender.console.layout=org.apache.log4j.PatternLayout
-log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{2}: %m%n
-log4j.logger.org.apache.hadoop.hdfs.server.namenode.FSNamesystem.audit=WARN
-"""
+AUDIT = "org.apache.hadoop.hdfs.server.namenode.FSNamesystem.audit"
+"""The logger of who has asked for what."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,9 +177,9 @@ def _prepared(step: Step, folder: Path, record: BackupRecord, file: Path, user: 
         (current / f"{name}.md5").write_text(f"{record.state['md5']} *{name}\n")
         (current / "seen_txid").write_text(f"{record.state['txid']}\n")
         (current / "VERSION").write_text(_version(facts))
-        (folder / "conf" / "log4j.properties").write_text(LOG4J)
+        (folder / "conf" / "log4j.properties").write_text(log4j(AUDIT))
         for site in ("core-site.xml", "hdfs-site.xml"):
-            (folder / "conf" / site).write_text(_xml(_site(folder, server)))
+            (folder / "conf" / site).write_text(xml(_site(folder, server)))
         kept = {"rpc_port": server.rpc_port, "http_port": server.http_port, "user": user}
         (folder / SETTINGS_FILE).write_text(json.dumps(kept))
     except OSError as e:
@@ -233,14 +225,6 @@ def _site(folder: Path, server: Server) -> dict[str, str]:
         "dfs.namenode.safemode.min.datanodes": "1",
         "dfs.namenode.handler.count": "2",
     }
-
-
-def _xml(properties: Mapping[str, str]) -> str:
-    entries = "".join(
-        f"<property><name>{escape(name)}</name><value>{escape(value)}</value></property>\n"
-        for name, value in properties.items()
-    )
-    return f'<?xml version="1.0"?>\n<configuration>\n{entries}</configuration>\n'
 
 
 def _free_mb() -> int | None:
