@@ -101,7 +101,7 @@ def with_exit_codes(page: str) -> str:
     """The page of exit codes, its first table made anew from `ExitCode`."""
     rows = "".join(f"| {int(ExitCode[name])} | {text} |\n" for name, text in said_of_fields(ExitCode).items())
     head = "# Exit codes\n\n| code | meaning |\n| --- | --- |\n"
-    more = "\nEvery error has a code of its own too, which says more: errors.md.\n\n"
+    more = "\nEvery error has a code of its own too, which says more: [errors.md](errors.md).\n\n"
     return head + rows + more + CHECK_HEAD + page.partition(CHECK_HEAD)[2]
 
 

@@ -17,7 +17,7 @@ HEAD = """# Errors
 Every error has a code, in `errors[].code` of `-o json`; what it says and the next command are on stderr. This page is
 generated from the places where errors are raised by `make generate`; `...` is what is filled in. The exit codes are
 those of a command; an error of a job's step pauses the job, which exits 7 (or 130, 143 when a signal did it), and
-`bdops jobs resume` goes on. troubleshooting.md goes from what is seen to what to do.
+`bdops jobs resume` goes on. [troubleshooting.md](troubleshooting.md) goes from what is seen to what to do.
 """
 RULES_HEAD = """
 ## Rules of the gates
