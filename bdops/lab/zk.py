@@ -216,6 +216,20 @@ def start(lab: Lab, say: Say) -> None:
     for host in HOSTS:
         lab.start(PROGRAM, host)
     await_serving(lab)
+    if lab.secure:
+        close_root(lab)
+
+
+def close_root(lab: Lab) -> None:
+    """Everybody may see what is below the root, and the super user alone may write there or take a snapshot."""
+    from kazoo.security import ACL, ANYONE_ID_UNSAFE, Permissions, make_digest_acl
+
+    from bdops.components.zk.client.session import session
+
+    everybody = ACL(Permissions.READ, ANYONE_ID_UNSAFE)
+    own = make_digest_acl(SUPER, security.password(lab, SUPER), all=True)
+    with session(lab.deployment("zk").instances, timeout_s=15) as client:
+        client.set_acls("/", [everybody, own])
 
 
 def healthy(lab: Lab) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,20 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
-from bdops.components.zk.client.admin import AdminServer
 from bdops.components.zk.client.session import session
-from bdops.components.zk.client.wire import tls_context
-from bdops.components.zk.settings import Tls
-from bdops.errors import BdopsError
-from bdops.inventory.load import load_inventory
 from bdops.jobs.store import Job
 from bdops.lab import zk
 from bdops.lab.lab import Lab
-from bdops.registry import COMPONENTS, settings
 from tests.conftest import Bdops
 from tests.contract.cli import Ran
 from tests.faults import jobs
-from tests.servers import certificate
 
 pytestmark = [pytest.mark.lab("zk"), pytest.mark.timeout(900)]
 
@@ -324,99 +316,6 @@ def test_a_subtree_goes_out_as_json_and_comes_back(lab: Lab, snapshot: Any, fold
         assert client.get(f"{TREE}/copy/secret")[0] == b"other", "left as it is"
         snapshot("import", str(file), "--under", f"{TREE}/copy", "--overwrite", "--yes")
         assert client.get(f"{TREE}/copy/secret")[0] == b"\xff\x00"
-
-
-@pytest.fixture
-def secure(lab: Lab, folder: Path) -> Iterator[Path]:
-    """The inventory of one server more, on the lab's node4: its client port and its AdminServer speak TLS alone, and
-    want a certificate of whoever connects."""
-    here, address = folder.parent, lab.host("node4").address
-    certificate_file, _ = certificate(here, address)
-    both = here / "both.pem"
-    both.write_text(certificate_file.read_text() + (here / "key.pem").read_text())
-    (here / "tls-data").mkdir()
-    config = {
-        "tickTime": 1000, "dataDir": here / "tls-data", "secureClientPort": 2281, "secureClientPortAddress": address,
-        "4lw.commands.whitelist": "*", "admin.serverAddress": address, "admin.serverPort": 8381,
-        "admin.forceHttps": "true", "admin.needClientAuth": "true", "serializeLastProcessedZxid.enabled": "true",
-        "admin.rateLimiterIntervalInMS": 1,
-        **{f"ssl.{kind}{store}Store.{key}": value for kind in ("", "quorum.") for store, key, value in (
-            ("key", "location", both), ("key", "type", "PEM"),
-            ("trust", "location", certificate_file), ("trust", "type", "PEM"),
-        )},
-    }  # fmt: skip
-    file = here / "tls.cfg"
-    file.write_text("".join(f"{k}={v}\n" for k, v in config.items()))
-    digest = zk.super_digest(zk.password_file(lab).read_text().strip())
-    options = [
-        "-Dzookeeper.serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory",
-        f"-Dzookeeper.DigestAuthenticationProvider.superDigest={digest}",
-        "-Dzookeeper.jmx.log4j.disable=true",
-    ]
-    argv = lab.java(
-        heap_mb=zk.HEAP_MB,
-        class_path=lab.class_path("zk"),
-        main="org.apache.zookeeper.server.quorum.QuorumPeerMain",
-        args=[str(file)],
-        options=options,
-    )
-    inventory = yaml.safe_load(lab.inventory.read_text())
-    cluster = inventory["clusters"][lab.name]
-    component = {k: cluster["components"]["zk"][k] for k in ("user", "password")}
-    cluster["components"] = {
-        "zk": {
-            **component, "roles": {"participant": {"hosts": ["node4"]}}, "client_port": 2281, "admin_port": 8381,
-            "admin_tls": True, "snapshot_dir": str(folder),
-            "tls": {"ca": str(certificate_file), "cert": str(certificate_file), "key": str(here / "key.pem")},
-            "service": {"unit": "none"},
-        }
-    }  # fmt: skip
-    described = here / "secure.yaml"
-    described.write_text(yaml.safe_dump(inventory))
-    with (here / "tls.log").open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log) as server:
-        try:
-            lab.wait("the server to speak TLS", lambda: speaks_tls(here, address), 60)
-            yield described
-        finally:
-            server.kill()
-
-
-def speaks_tls(here: Path, address: str) -> bool:
-    tls = Tls(ca=str(here / "cert.pem"), cert=str(here / "cert.pem"), key=str(here / "key.pem"))
-    try:
-        with AdminServer((address, 8381), "/commands", timeout_s=5, tls=tls_context(tls)) as admin:
-            return bool(admin.ask("server_stats"))
-    except BdopsError:
-        return False
-
-
-def test_all_of_it_goes_over_tls_with_a_certificate_and_a_digest_identity(
-    lab: Lab, secure: Path, folder: Path, bdops: Bdops
-) -> None:
-    def run(*argv: str, ok: int = 0) -> Ran:
-        done = bdops("zk", *argv, timeout_s=240, BDOPS_INVENTORY=str(secure))
-        assert done.returncode == ok, (done.stdout, done.stderr)
-        return done
-
-    out = folder.parent / "tree.json"
-    (cluster,) = load_inventory(secure, {name: settings(name) for name in COMPONENTS}).clusters
-    instances = cluster.deployments[0].instances
-    with session(instances, timeout_s=30) as client:
-        client.create("/app", b"1", acl=[zk_acl("shop")])
-        client.create("/app/alive", b"me", ephemeral=True)
-    run("snapshot", "create", "--name", "base", "--yes")
-    run("snapshot", "drill", "base", "--yes")
-    run("snapshot", "export", str(out), "--root", "/app")
-    run("snapshot", "import", str(out), "--under", "/copy", "--yes")
-    changed = json.loads(run("snapshot", "diff", "base", "-o", "json").stdout)["data"]["differences"]
-    assert {c["path"]: c["change"] for c in changed} == {"/copy": "added"}
-    run("snapshot", "restore", "base", "--into-place", "--yes")
-    with session(instances, timeout_s=30) as client:
-        assert client.get("/app")[0] == b"1"
-        assert client.exists("/copy") is None
-    without = secure.read_text().replace("cert: ", "#cert: ")
-    secure.write_text(without)
-    assert "TLS" in run("snapshot", "create", "--name", "none", "--yes", ok=3).stderr
 
 
 def lose(lab: Lab) -> None:

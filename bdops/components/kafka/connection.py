@@ -245,10 +245,10 @@ def raise_for(error_code: int, message: str | None, what: str, *, needs: str | N
     if not error_code:
         return
     name, code = for_code(error_code).__name__, f"KAFKA_{error_code}"
-    text = f"{what}: {name}{f': {message}' if message else ''}"
     if error_code in _AUTHORISATION_FAILED:
-        raise lacking(text, needs, code=code)
-    raise OperationFailed(text, code=code)
+        # What the server says of it is its own view of the request, objects of Java and all.
+        raise lacking(f"{what}: {name}", needs, code=code)
+    raise OperationFailed(f"{what}: {name}{f': {message}' if message else ''}", code=code)
 
 
 def lacking(text: str, needs: str | None, *, code: str | None = None) -> NotAuthorised:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bdops.components.zk.settings import Settings
 from bdops.core.model import Instance
 from bdops.core.units import format_duration
-from bdops.errors import NotAuthorised, OperationFailed, Unreachable
+from bdops.errors import BdopsError, NotAuthorised, OperationFailed, Unreachable
 
 if TYPE_CHECKING:
     from kazoo.client import KazooClient
@@ -68,18 +68,18 @@ def session(instances: Sequence[Instance], *, timeout_s: float) -> Iterator[Kazo
 
 
 def _require_tls(instances: Sequence[Instance]) -> None:
-    """Raise what is wrong with TLS, which kazoo keeps to itself; nothing when a server takes our connection."""
-    from bdops.components.zk.client.wire import connect, tls_context
+    """Raise what is wrong with TLS, which kazoo keeps to itself; nothing when a server takes a word of ours."""
+    from bdops.components.zk.client import four_letter
+    from bdops.components.zk.client.wire import tls_context
 
-    error: Unreachable | None = None
+    error: BdopsError | None = None
     for instance in instances:
         settings: Settings = instance.settings
-        if settings.tls is None:
-            return
+        address = (instance.host.address, settings.client_port)
+        tls = tls_context(settings.tls) if settings.tls else None
         try:
-            address = (instance.host.address, settings.client_port)
-            connect(address, timeout_s=TLS_PROBE_S, tls=tls_context(settings.tls)).close()
-        except Unreachable as e:
+            four_letter.ask("srvr", address, timeout_s=TLS_PROBE_S, tls=tls)
+        except BdopsError as e:
             error = e if e.code == "ZK_TLS" else error
         else:
             return

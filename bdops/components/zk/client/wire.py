@@ -7,7 +7,17 @@ import ssl
 
 from bdops.components.zk.settings import Tls
 from bdops.core.units import format_duration
-from bdops.errors import BdopsError, ConfigError, Unreachable
+from bdops.errors import BdopsError, ConfigError, NotAuthorised, Unreachable
+
+
+_CERTIFICATE_WANTED = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "CERTIFICATE_UNKNOWN", "UNKNOWN_CA")
+    "CERTIFICATE_REQUIRED",
+    "BAD_CERTIFICATE",
+    "CERTIFICATE_UNKNOWN",
+    "UNKNOWN_CA",
+    "HANDSHAKE_FAILURE",
+)
+"""What a server's alerts say of a client without a certificate, or with one of an authority unknown to it."""
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
@@ -78,6 +88,13 @@ def describe_io_error(error: OSError, *, where: str, asked: str, timeout_s: floa
             f"the server's certificate is not accepted: {error.verify_message}",
             where=where,
             hint="set `tls.ca` to the authority that signed it",
+            code="ZK_TLS",
+        )
+    if isinstance(error, ssl.SSLError) and any(sign in str(error).upper() for sign in _CERTIFICATE_WANTED):
+        return NotAuthorised(
+            f"the server wants a client certificate that it trusts ({error.reason})",
+            where=where,
+            hint="set `tls.cert` and `tls.key`",
             code="ZK_TLS",
         )
     if isinstance(error, ssl.SSLError) or asked == "the TLS handshake":
