@@ -83,6 +83,8 @@ def test_what_a_page_refers_to_is_there(page: Path) -> None:
             assert anchor in {re.sub(r"[^a-z0-9 _-]", "", head.lower()).replace(" ", "-") for head in heads}, target
     for name in re.findall(r"\bdocs/([a-z-]+\.md)\b", text):
         assert (DOCS / name).exists(), name
+    for path in re.findall(r"`((?:bdops|tests|tools|inventory|playbooks|completions|monitoring|man)/[\w/.-]*)`", text):
+        assert "NAME" in path or (ROOT / path).exists(), path
 
 
 # What docs/troubleshooting.md quotes -------------------------------------------------------------------------
