@@ -9,14 +9,7 @@ from bdops.components.zk.settings import Tls
 from bdops.core.units import format_duration
 from bdops.errors import BdopsError, ConfigError, NotAuthorised, Unreachable
 
-
 _CERTIFICATE_WANTED = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "CERTIFICATE_UNKNOWN", "UNKNOWN_CA")
-    "CERTIFICATE_REQUIRED",
-    "BAD_CERTIFICATE",
-    "CERTIFICATE_UNKNOWN",
-    "UNKNOWN_CA",
-    "HANDSHAKE_FAILURE",
-)
 """What a server's alerts say of a client without a certificate, or with one of an authority unknown to it."""
 
 
