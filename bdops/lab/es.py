@@ -225,8 +225,6 @@ def start(lab: Lab, say: Say) -> None:
     everyone = [(PROGRAM, host) for host in HOSTS]
     for host in HOSTS:
         lab.wait(f"Elasticsearch on {host} to join its cluster", partial(serves, lab, host), START_S, of=everyone)
-    if lab.secure:
-        es_users.make_api_key(lab)
     # Data of an earlier run is there again when every copy is: up to then a check would rightly complain.
     lab.wait("Elasticsearch's shards to be assigned", partial(es_faults.is_settled, lab), START_S, of=everyone)
 

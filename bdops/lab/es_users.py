@@ -1,5 +1,6 @@
-"""A secured lab's Elasticsearch: TLS between nodes and to clients, users of the file realm, and an API key.
+"""A secured lab's Elasticsearch: TLS between nodes and to clients, and users of the file realm.
 
+API keys it has none: they would be in an index that this build, without the module for text analysis, cannot make.
 bdops' user has the role of docs/security.md for all its commands, and no other privileges.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bdops.lab import es_api, security
+from bdops.lab import security
 from bdops.lab.lab import Lab
 
 Role = Mapping[str, Any]
@@ -48,14 +49,19 @@ def prepare(lab: Lab, host: str, config: Path) -> None:
     own = security.pem(lab, host)
     for source, name in ((own.key, "node.key"), (own.certificate, "node.crt"), (security.ca_file(lab), "ca.crt")):
         shutil.copy(source, config / name)
-    roles = {_role(user): role for user, role in ROLES.items()}
-    # JSON is YAML.
-    security.write_secret(config / "roles.yml", json.dumps(roles))
+    write_roles(config, ROLES)
     granted = {"superuser": security.ADMIN} | {_role(user): user for user in ROLES}
     security.write_secret(config / "users_roles", "".join(f"{role}:{user}\n" for role, user in granted.items()))
     if not (config / "users").exists():
         users = (security.ADMIN, *ROLES)
         security.write_secret(config / "users", "".join(f"{u}:{_hash(security.password(lab, u))}\n" for u in users))
+
+
+def write_roles(config: Path, roles: Mapping[str, Role]) -> None:
+    """Give a node its users' roles, which it notices within seconds."""
+    # JSON is YAML; a line each, as the server takes the file apart by lines.
+    text = "".join(f"{_role(user)}: {json.dumps(role)}\n" for user, role in roles.items())
+    security.write_secret(config / "roles.yml", text)
 
 
 def _role(user: str) -> str:
@@ -76,17 +82,3 @@ def inventory(lab: Lab) -> dict[str, Any]:
         "user": security.OPERATOR,
         "password": {"file": str(security.password_file(lab, security.OPERATOR))},
     }
-
-
-def api_key_file(lab: Lab) -> Path:
-    """An API key with the operator's privileges, as the inventory's `api_key` wants it."""
-    return lab.folder / "security" / "es-api-key"
-
-
-def make_api_key(lab: Lab) -> None:
-    """Have the cluster make the key; once."""
-    if api_key_file(lab).exists():
-        return
-    body = {"name": "bdops", "role_descriptors": {_role(security.OPERATOR): OPERATOR_ROLE}}
-    made = es_api.any_node(lab).post("_security/api_key", body, timeout_s=30)
-    security.write_secret(api_key_file(lab), made["encoded"] + "\n")

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bdops.components.es.client import Node
 from bdops.components.es.read import read_state
+from bdops.errors import Unreachable
 from bdops.lab import es
 from bdops.lab.es_api import any_node, node_of
+from bdops.lab.lab import Lab
 from bdops.lab.recipe import Fault
 
 pytestmark = pytest.mark.lab("es")
@@ -192,3 +196,18 @@ def test_the_saved_state_has_nothing_unread_and_no_id_in_place_of_a_name(bdops, 
     state = json.loads(saved.read_text())
     assert state.get("unread", {}) == {}
     assert {s["node"] for s in state["shards"]} == set(es.HOSTS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"scheme": "https", "verify": False}, "does not speak TLS"),
+        ({"port": es.TRANSPORT_PORT}, "does not answer as Elasticsearch does"),
+    ],
+    ids=["TLS to plaintext", "the transport's port"],
+)
+def test_a_port_that_is_another_is_told_as_that(changes: dict[str, Any], words: str, lab: Lab) -> None:
+    plain = lab.deployment("es").instances[0]
+    node = Node(replace(plain, settings=replace(plain.settings, **changes)))
+    with pytest.raises(Unreachable, match=words):
+        node.get("_cluster/health", timeout_s=5)

@@ -193,7 +193,7 @@ def test_what_the_reader_may_not_do_is_refused_with_the_acl_that_it_lacks(secure
     done = secured.run("kafka", "leaders", "move-away", "node4", "--yes", code=7, inventory=inventory)
     assert "lacks Alter on the cluster" in done.stderr
     assert "bdops jobs resume" in done.stderr
-    secured.run("jobs", "abort", "--yes")
+    secured.run("jobs", "abort", "--yes", inventory=inventory)
 
 
 def test_servers_that_were_up_are_found_up_again(secured: Secured) -> None:

@@ -105,7 +105,7 @@ def test_a_wrong_password_is_refused_where_the_identity_counts(secured: Secured)
     done = secured.run("zk", "snapshot", "create", "--name", "no", "--yes", code=7, inventory=wrong)
     assert "does not let us snapshot" in done.stderr
     assert "all permissions on the root znode" in done.stderr
-    secured.run("jobs", "abort", "--yes")
+    secured.run("jobs", "abort", "--yes", inventory=wrong)
 
 
 def test_snapshots_go_over_tls_with_a_certificate_and_a_digest_identity(secured: Secured) -> None:

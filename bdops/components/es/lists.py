@@ -12,7 +12,7 @@ from bdops.components.es.checks.shards import DECIDERS
 from bdops.components.es.state import EsState, Explanation, Server, Shard
 from bdops.core.result import Column, Report, Status, Table
 from bdops.core.units import plural
-from bdops.errors import StateUnknown, UsageError
+from bdops.errors import BdopsError, NotAuthorised, StateUnknown, Unreachable, UsageError
 
 STATUS_READINGS = frozenset({"health", "shards", "members", "servers", "master", "settings", "cluster_uuid"})
 NODES_READINGS = frozenset({"members", "servers", "shards", "master"})
@@ -190,16 +190,26 @@ def _problem(state: EsState, name: str, server: Server | None) -> str:
     return "; ".join(problems)
 
 
+def _known_shards(state: EsState) -> tuple[Shard, ...]:
+    """The shards. Raises Unreachable or NotAuthorised if no node answered, StateUnknown if none of them told."""
+    if state.shards is not None:
+        return state.shards
+    kinds = {s.error_kind for s in state.servers or ()}
+    kind: type[BdopsError] = StateUnknown
+    if kinds and kinds <= {"unreachable", "not_authorised"}:
+        kind = NotAuthorised if "not_authorised" in kinds else Unreachable
+    why = state.unread.get("shards", "they were not read")
+    raise kind(f"the shards are not known: {why}", hint="bdops es check shows which nodes answer")
+
+
 def shards(state: EsState, *, unassigned: bool = False, index: str | None = None, node: str | None = None) -> Report:
     """Shard copies, streamed. `index` is a name or pattern, `node` a node's name.
 
-    Raises StateUnknown when the shards could not be read.
+    Raises as `_known_shards`.
     """
-    if state.shards is None:
-        raise StateUnknown("the shards are not known", where=state.unread.get("shards"))
     chosen = (
         s
-        for s in state.shards
+        for s in _known_shards(state)
         if (not unassigned or s.state == "UNASSIGNED")
         and (index is None or fnmatchcase(s.index, index))
         and (node is None or node in (s.node, s.relocating_to))
@@ -248,13 +258,12 @@ def _shard_row(shard: Shard, sizes: Mapping[tuple[str, int, str], Any]) -> dict[
 def why(state: EsState, index: str) -> Report:
     """Why an index's shards have no node: every rule that says no, node by node. `index` may be a pattern.
 
-    Raises StateUnknown when the shards are not known, UsageError when there is no such index.
+    Raises as `_known_shards`, and UsageError when there is no such index.
     """
-    if state.shards is None:
-        raise StateUnknown("the shards are not known", where=state.unread.get("shards"))
-    mine = [s for s in state.shards if fnmatchcase(s.index, index)]
+    known = _known_shards(state)
+    mine = [s for s in known if fnmatchcase(s.index, index)]
     if not mine:
-        names = sorted({s.index for s in state.shards})
+        names = sorted({s.index for s in known})
         near = get_close_matches(index, names, n=3) or names[:5]
         raise UsageError(f"there is no index {index!r}", hint=f"there are {', '.join(near)}" if near else None)
     lost = {s.name: s for s in mine if s.state == "UNASSIGNED"}
