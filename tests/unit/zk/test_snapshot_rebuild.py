@@ -158,6 +158,10 @@ def test_the_same_tree_is_the_same_and_what_clients_did_since_is_told_from_what_
     root, system, a, b, c = OLD
     assert held([root, system, replace(a, data=b"x", mzxid=11), b, c]) == (1, [])
     assert held([root, system, replace(a, data=b"x"), b, c]) == (0, ["/a: data"])
+    # Set to what it was, as a failover controller of HDFS does with its breadcrumb: its version is another one.
+    assert held([root, system, replace(a, mzxid=11, version=7), b, c]) == (1, [])
+    config = node("/zookeeper/config", mzxid=11)
+    assert held([root, system, config, a, b, c, node("/e", owner=5, mzxid=11)]) == (0, [])
     assert held([replace(root, pzxid=12), system, a]) == (2, [])
     assert held([root, system, a]) == (0, ["/b: removed", "/b/c: removed"])
     assert held([*OLD, node("/d", mzxid=13)]) == (1, [])

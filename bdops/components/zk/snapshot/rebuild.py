@@ -26,7 +26,7 @@ from bdops.components.zk.read import read_state
 from bdops.components.zk.snapshot import data_folders
 from bdops.components.zk.snapshot.data_folders import DataFolders, Found
 from bdops.components.zk.snapshot.diff import Difference, compared
-from bdops.components.zk.snapshot.format import Damaged, Node, SnapshotReader, Summary
+from bdops.components.zk.snapshot.format import SYSTEM, Damaged, Node, SnapshotReader, Summary
 from bdops.components.zk.state import Server, ZkState
 from bdops.core.actor import ActContext, RestartRules
 from bdops.core.backups import BackupRecord
@@ -445,24 +445,26 @@ class Compared:
 def compare(ours: SnapshotReader, theirs: SnapshotReader, zxid: int) -> Compared:
     """The lasting znodes of a snapshot and of a server that began with it. Pure but for reading.
 
-    What was added or set since has a transaction after `zxid`; of what was deleted its parent has. Nothing is left of
-    a change of an ACL that would tell when it was. Raises Damaged.
+    What was added or set since, be it to what it was, has a transaction after `zxid`; of what was deleted its parent
+    has. Nothing is left of a change of an ACL that would tell when it was. Raises Damaged.
     """
     touched: set[bytes] = set()
+    found = Compared(theirs.summary)
 
     def watched() -> Iterator[Node]:
         for node in theirs:
             if node.pzxid > zxid:
                 touched.add(node.path)
+            if node.mzxid > zxid and not node.ephemeral and not node.path.startswith(SYSTEM):
+                found.newer += 1
             yield node
 
-    found = Compared(theirs.summary)
     with compared(ours, watched()) as both:
         for one in both.differences():
-            if _is_newer(one, zxid, touched):
-                found.newer += 1
-            else:
+            if not _is_newer(one, zxid, touched):
                 found.unexplained.append(f"{one.path}: {one.change}")
+            elif one.mzxid_after is None:
+                found.newer += 1
     return found
 
 
