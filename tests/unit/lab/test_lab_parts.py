@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bdops.errors import ConfigError, UsageError
-from bdops.lab import hosts, java, paths, preflight, recipes, store, zk
+from bdops.lab import es_users, hosts, java, kafka_users, operations, paths, preflight, recipes, security, store, zk
 from bdops.lab.hosts import LabHost
 from bdops.lab.lab import Lab
 from bdops.registry import COMPONENTS
@@ -143,3 +144,51 @@ def test_sshd_listens_on_the_hosts_own_address_alone_and_takes_keys_alone(tmp_pa
 def test_zookeepers_super_digest_is_the_one_of_its_own_generator() -> None:
     # DigestAuthenticationProvider.generateDigest("super:test"), from ZooKeeper's documentation of superDigest
     assert zk.super_digest("test") == "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
+
+
+def privileges(user: str) -> list[tuple[str, ...]]:
+    """What the lab gives a user, Kafka's ACLs first, as docs/security.md writes it in the cells of a row."""
+    acls = kafka_users.ACLS[user]
+    kafka = tuple(", ".join(o.title().replace("_", "") for o in acls[kind]) for kind in ("cluster", "topic", "group"))
+    role = es_users.ROLES[user]
+    indices = [p for each in role.get("indices", ()) for p in each["privileges"]]
+    return [kafka, (", ".join(role["cluster"]), ", ".join(indices))]
+
+
+@pytest.mark.parametrize(("user", "first"), [(security.READER, "check, status, "), (security.OPERATOR, "all of them")])
+def test_the_documented_least_privileges_are_those_of_the_secured_labs_users(user: str, first: str) -> None:
+    lines = (Path(__file__).parents[3] / "docs" / "security.md").read_text().splitlines()
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith(f"| **{first}")]
+    assert [tuple(cells[1:]) for cells in rows] == privileges(user)
+
+
+def test_what_cannot_be_secured_is_refused_by_name_and_left_out_of_everything(record: store.LabRecord) -> None:
+    said: list[str] = []
+    with pytest.raises(UsageError, match="hdfs cannot be secured"):
+        operations.up("y", ["hdfs", "kafka"], secure=True, say=said.append)
+    assert store.read("y") is None
+    assert set(recipes.securable()) == {"zk", "kafka", "es"}
+
+
+def test_a_lab_that_is_there_without_security_cannot_be_secured_any_more(record: store.LabRecord) -> None:
+    store.write(record)
+    with pytest.raises(ConfigError, match="without security") as caught:
+        operations.up("x", ["zk"], secure=True, say=lambda line: None)
+    assert caught.value.code == "LAB_NOT_SECURE"
+    assert store.read("x") == record
+
+
+def test_a_certificate_is_of_its_authority_and_its_names_and_nobody_else_may_read_its_key(tmp_path: Path) -> None:
+    authority = security.Authority.make("test")
+    made = authority.issue(tmp_path, "node1", ("node1", "127.9.1.1"))
+    ca = tmp_path / "ca.crt"
+    ca.write_bytes(authority.pem)
+    found = subprocess.run(
+        ["openssl", "verify", "-x509_strict", "-CAfile", ca, "-verify_ip", "127.9.1.1", made.certificate],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    other = tmp_path / "other.crt"
+    other.write_bytes(security.Authority.make("test").pem)
+    assert subprocess.run(["openssl", "verify", "-CAfile", other, made.certificate], capture_output=True).returncode
+    assert {f.stat().st_mode & 0o777 for f in (made.key, made.both)} == {0o600}
