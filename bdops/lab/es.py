@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bdops.lab import es_faults, es_load, es_users, java
+from bdops.lab import es_faults, es_load, es_stand_ins, es_users, java
 from bdops.lab.es_api import any_node, node_of
 from bdops.lab.lab import Lab
 from bdops.lab.recipe import Program, Recipe, Say
@@ -38,8 +38,6 @@ def home(lab: Lab) -> Path:
     from filelock import FileLock
 
     target = lab.cache / f"elasticsearch-{VERSION}"
-    if target.is_dir():
-        return target
     archive = lab.artifact("es", "elasticsearch")
     with FileLock(lab.cache / ".elasticsearch.lock"):
         if not target.is_dir():
@@ -50,7 +48,7 @@ def home(lab: Lab) -> Path:
                 (work / target.name).rename(target)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
-    return target
+        return es_stand_ins.home(lab, target, VERSION) if lab.secure else target
 
 
 def config_dir(lab: Lab, host: str) -> Path:
@@ -225,6 +223,8 @@ def start(lab: Lab, say: Say) -> None:
     everyone = [(PROGRAM, host) for host in HOSTS]
     for host in HOSTS:
         lab.wait(f"Elasticsearch on {host} to join its cluster", partial(serves, lab, host), START_S, of=everyone)
+    if lab.secure:
+        es_users.make_api_key(lab)
     # Data of an earlier run is there again when every copy is: up to then a check would rightly complain.
     lab.wait("Elasticsearch's shards to be assigned", partial(es_faults.is_settled, lab), START_S, of=everyone)
 

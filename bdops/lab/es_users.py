@@ -1,6 +1,5 @@
-"""A secured lab's Elasticsearch: TLS between nodes and to clients, and users of the file realm.
+"""A secured lab's Elasticsearch: TLS between nodes and to clients, users of the file realm, and an API key.
 
-API keys it has none: they would be in an index that this build, without the module for text analysis, cannot make.
 bdops' user has the role of docs/security.md for all its commands, and no other privileges.
 """
 
@@ -12,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bdops.lab import security
+from bdops.lab import es_api, security
 from bdops.lab.lab import Lab
 
 Role = Mapping[str, Any]
@@ -82,3 +81,17 @@ def inventory(lab: Lab) -> dict[str, Any]:
         "user": security.OPERATOR,
         "password": {"file": str(security.password_file(lab, security.OPERATOR))},
     }
+
+
+def api_key_file(lab: Lab) -> Path:
+    """An API key with the operator's privileges, as the inventory's `api_key` wants it."""
+    return lab.folder / "security" / "es-api-key"
+
+
+def make_api_key(lab: Lab) -> None:
+    """Have the cluster make the key; once."""
+    if api_key_file(lab).exists():
+        return
+    body = {"name": "bdops", "role_descriptors": {_role(security.OPERATOR): OPERATOR_ROLE}}
+    made = es_api.any_node(lab).post("_security/api_key", body, timeout_s=30)
+    security.write_secret(api_key_file(lab), made["encoded"] + "\n")

@@ -109,7 +109,7 @@ CHECKS: tuple[Check[EsState], ...] = (
         meaning="Shard allocation or rebalancing is not fully on: left behind by a restart that was broken off, "
         "or set in elasticsearch.yml. The cluster looks well until the next node goes or the next index "
         "is made; then its shards stay unassigned.",
-        remedy="put it back: `PUT _cluster/settings` with `null` for the named setting at the named level\n\n"
+        remedy="put it back: `bdops doctor --fix`, or `PUT _cluster/settings` with `null` for the named setting\n\n"
         '- `{"persistent": {"cluster.routing.allocation.enable": null}, "transient": '
         '{"cluster.routing.allocation.enable": null}}`\n'
         "- First make sure that no restart or upgrade is under way that needs it.",

@@ -122,8 +122,8 @@ CHECKS: tuple[Check[KafkaState], ...] = (
     Check(
         code="KAFKA_LEADER_SKEW",
         meaning="Some broker leads far more or fewer partitions than the others: all reads and writes go to leaders.",
-        remedy="Elect the preferred leaders first; if that does not even it out, rebalance.\n\n"
-        "- `kafka-leader-election.sh --election-type preferred --all-topic-partitions`\n"
+        remedy="Elect the preferred leaders first (`bdops kafka leaders elect`); if that does not even it out, "
+        "`bdops kafka leaders balance`.\n\n"
         "- `bdops kafka status` shows leaders per broker.",
         judge=_judge_leader_skew,
         needs=("topics", "brokers"),
@@ -132,7 +132,7 @@ CHECKS: tuple[Check[KafkaState], ...] = (
     Check(
         code="KAFKA_REPLICA_SKEW",
         meaning="Some broker holds far more or fewer replicas than the others; a new one holds none.",
-        remedy="Rebalance the replicas.\n\n- `bdops kafka status` shows replicas per broker.",
+        remedy="Rebalance the replicas: `bdops kafka rebalance`.\n\n- `bdops kafka status` shows replicas per broker.",
         judge=_judge_replica_skew,
         needs=("topics", "brokers"),
         thresholds=(Threshold("skew", "%", 30, None), _FLOOR),
@@ -143,8 +143,8 @@ CHECKS: tuple[Check[KafkaState], ...] = (
         "they fled to "
         "until an election moves them back (auto.leader.rebalance.enable does, every "
         "leader.imbalance.check.interval.seconds).",
-        remedy="When the preferred leaders are up and in sync: `kafka-leader-election.sh --election-type preferred "
-        "--all-topic-partitions`.\n\n- `bdops kafka partitions --off-preferred`",
+        remedy="When the preferred leaders are up and in sync: `bdops kafka leaders elect`.\n\n"
+        "- `bdops kafka partitions --off-preferred`",
         judge=_judge_off_preferred,
         needs=("topics",),
         thresholds=(Threshold("off", "%", 10, None),),

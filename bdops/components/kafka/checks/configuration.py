@@ -68,7 +68,7 @@ CHECKS: tuple[Check[KafkaState], ...] = (
         code="KAFKA_RF_LOW",
         meaning="A topic has so few replicas that the loss of one broker loses data (one replica), or stops writes "
         "(as many replicas as min.insync.replicas).",
-        remedy="Raise its replication factor: `kafka-reassign-partitions.sh --execute` with the wanted replicas.\n\n"
+        remedy="Raise its replication factor: `bdops kafka set-replication 3 --topic T`.\n\n"
         "- `bdops kafka topics` shows replicas and minimum of each topic.\n"
         "- Where one replica is meant, mute it: a mute of KAFKA_RF_LOW for that topic, with a reason.",
         judge=_judge_replication_factor,

@@ -111,7 +111,8 @@ CHECKS: tuple[Check[KafkaState], ...] = (
         "for a long time (a throttle below the write rate, a full disk).",
         remedy="Start the broker that is named, raise the throttle, or cancel the move.\n\n"
         "- `bdops kafka partitions --reassigning` shows what is added and removed.\n"
-        "- `kafka-reassign-partitions.sh --list`; `--cancel --reassignment-json-file` takes it back.",
+        "- A job's: `bdops jobs list`, then `bdops jobs throttle` or `abort`.\n"
+        "- Somebody else's: `kafka-reassign-partitions.sh --list`; `--cancel --reassignment-json-file` takes it back.",
         judge=_judge_reassignments,
         needs=("reassignments", "brokers", "reassignment_samples"),
         thresholds=(Threshold("no_progress", "s", 300, 1800),),
@@ -121,7 +122,7 @@ CHECKS: tuple[Check[KafkaState], ...] = (
         meaning="A replication throttle is set and nothing is being moved. It slows the replicas down that catch up "
         "after the next "
         "restart, which can then take for ever.",
-        remedy="Remove it, rate and replicas together.\n\n"
+        remedy="Remove it, rate and replicas together: `bdops doctor --fix`. By hand:\n\n"
         "- `kafka-configs.sh --alter --entity-type brokers --entity-name N --delete-config "
         "leader.replication.throttled.rate,follower.replication.throttled.rate`\n"
         "- `kafka-configs.sh --alter --entity-type topics --entity-name T --delete-config "

@@ -171,7 +171,7 @@ CHECKS: tuple[Check[KafkaState], ...] = (
         remedy="Bring the missing replicas back: start or repair the brokers that are named.\n\n"
         "- `bdops kafka partitions --under-min-isr`\n"
         "- A topic with fewer replicas than its min.insync.replicas never takes such writes: raise its replication "
-        "(`kafka-reassign-partitions.sh`) or lower its minimum (`kafka-configs.sh --alter --topic T --add-config "
+        "(`bdops kafka set-replication`) or lower its minimum (`kafka-configs.sh --alter --topic T --add-config "
         "min.insync.replicas=1`).",
         judge=_if_current(_judge_under_min_isr),
         needs=("topics", "topic_configs"),
