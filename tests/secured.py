@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from bdops.lab.paths import cache_dir
 from bdops.lab.processes import marked
 from tests.contract.cli import Ran
 from tests.contract.cli import bdops as run_bdops
+from tests.servers import serving
 
 UP_TIMEOUT_S = 1200
 """The first run on a machine fetches the servers."""
@@ -73,6 +76,24 @@ class Secured:
         file.touch(mode=0o600)
         file.write_text(text + "\n")
         return {"file": str(file)}
+
+    def notified(self, inventory: Path) -> str:
+        """What a receiver of notifications is told of a check that is not ok; it counts as said."""
+        told: list[bytes] = []
+
+        def receiver(connection: socket) -> None:
+            request = connection.recv(65536)
+            length = int(re.search(rb"(?i)content-length: (\d+)", request)[1])  # type: ignore[index]
+            while len(request.partition(b"\r\n\r\n")[2]) < length and (more := connection.recv(65536)):
+                request += more
+            told.append(request)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        with serving(receiver) as port:
+            url = self.secret(f"json://127.0.0.1:{port}/")["file"]
+            self.run(self.component, "check", "--record", "--notify", f"file:{url}", code=None, inventory=inventory)
+        self.said.append(b"".join(told).decode())
+        return self.said[-1]
 
     def secrets(self) -> Mapping[str, bytes]:
         """All of the lab's passwords and keys, by the names of their files."""

@@ -94,7 +94,7 @@ REFUSED: dict[str, tuple[Callable[[Secured], Path], str]] = {
 def test_what_does_not_fit_is_told_as_what_it_is(name: str, secured: Secured) -> None:
     change, words = REFUSED[name]
     inventory = change(secured)
-    check = secured.run("zk", "check", "-o", "json", code=3, inventory=inventory)
+    check = secured.run("zk", "check", "--timeout", "4", "-o", "json", code=3, inventory=inventory)
     assert words in check.stdout
     tree = secured.run("zk", "tree", "--timeout", "4", "-o", "json", code=4, inventory=inventory)
     assert words in tree.stdout + tree.stderr
@@ -136,5 +136,6 @@ def test_servers_that_were_up_are_found_up_again(secured: Secured) -> None:
 
 def test_no_secret_is_in_what_was_said_or_written(secured: Secured) -> None:
     secured.run("zk", "check", "-vv", code=None)
+    assert "ZK_" in secured.notified(without_certificate(secured))
     secured.assert_no_secret_got_out()
     secured.assert_only_the_owner_may_look()
