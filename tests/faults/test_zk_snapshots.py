@@ -138,17 +138,17 @@ def test_killed_at_any_event_a_resume_comes_to_the_same_end(
     put(lab, a="1")
     snapshot("create", "--name", "base", "--yes")
 
-    def argv(number: int) -> list[str]:
-        more = {"create": ["--name", f"k{number}"], "drill": ["base"], "restore": ["base", "--into-place"]}[verb]
+    def argv(name: str) -> list[str]:
+        more = {"create": ["--name", name], "drill": ["base"], "restore": ["base", "--into-place"]}[verb]
         return [verb, *more, "--yes"]
 
     if jobs.EVERY:
-        snapshot(*argv(0))
+        snapshot(*argv("whole"))
     events = len(jobs.newest_events(lab)) if jobs.EVERY else EVENTS[verb]
     for when, number in jobs.moments(events, moments):
         moment = f"killed {when} event {number} of {events}"
         put(lab, a=moment)
-        status = jobs.killed(lab, home, when, number, "-i", inventory, "zk", "snapshot", *argv(number))
+        status = jobs.killed(lab, home, when, number, "-i", inventory, "zk", "snapshot", *argv(f"{when}-{number}"))
         assert status in (-9, 0), f"{moment}: exit status {status}"
         rows = listed(snapshot)
         assert all(r["counts"] for r in rows.values()), moment

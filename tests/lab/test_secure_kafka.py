@@ -13,6 +13,7 @@ import pytest
 
 from bdops.components.kafka.component import COMPONENT
 from bdops.components.kafka.settings import Sasl, Security
+from bdops.components.kafka.snapshot.read import read_metadata
 from bdops.components.kafka.state import KafkaState
 from bdops.core.model import Deployment, SecretRef
 from bdops.lab import kafka, kafka_client, kafka_users, security
@@ -196,6 +197,15 @@ def test_each_acl_of_the_reader_is_needed_and_named_where_it_lacks(
     with without(secured.lab, security.READER, kind, operation):
         eventually(told, 15)
     eventually(lambda: read(secured, security.READER).unread == {}, 15)
+
+
+def test_a_backup_by_who_may_not_see_all_topics_is_known_to_be_partial(secured: Secured, eventually) -> None:
+    def told() -> bool:
+        found = read_metadata(as_user(secured.lab, security.READER), timestamps=False)
+        return "lacks Describe on all topics" in found.unread.get("topics", "")
+
+    with without(secured.lab, security.READER, "topic", "describe"):
+        eventually(told, 15)
 
 
 def test_what_the_reader_may_not_do_is_refused_with_the_acl_that_it_lacks(secured: Secured) -> None:

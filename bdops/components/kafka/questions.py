@@ -82,13 +82,18 @@ def described_cluster(connection: Connection, deadline: float) -> tuple[str, tup
     return response.cluster_id, tuple(sorted(brokers, key=lambda b: b.id))
 
 
-def described_topics(connection: Connection, deadline: float) -> tuple[Topic, ...]:
-    """All topics with their partitions, by name. Raises NotAuthorised when some may be hidden from us."""
+def all_topics(connection: Connection, deadline: float) -> Iterable[Any]:
+    """The protocol's own entry of every topic. Raises NotAuthorised when some may be hidden from us."""
     response = connection.call(_metadata_request(None), deadline=deadline)
     # A server leaves out what the user may not see, without a word: only of a topic that is named does it say so.
     named = connection.call(_metadata_request([_NO_TOPIC]), deadline=deadline)
     if any(t.error_code == _TOPIC_NOT_AUTHORISED for t in named.topics):
         raise lacking("topics may be hidden from us", "Describe on all topics", code="KAFKA_TOPICS_HIDDEN")
+    return list(response.topics)
+
+
+def described_topics(connection: Connection, deadline: float) -> tuple[Topic, ...]:
+    """All topics with their partitions, by name. Raises NotAuthorised when some may be hidden from us."""
     return tuple(
         Topic(
             name=t.name,
@@ -104,7 +109,7 @@ def described_topics(connection: Connection, deadline: float) -> tuple[Topic, ..
                 for p in sorted(t.partitions, key=lambda p: p.partition_index)
             ),
         )
-        for t in sorted(response.topics, key=lambda t: t.name)
+        for t in sorted(all_topics(connection, deadline), key=lambda t: t.name)
     )
 
 

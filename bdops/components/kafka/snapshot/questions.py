@@ -18,10 +18,11 @@ from kafka.protocol.admin import (
     DescribeUserScramCredentialsRequest,
     ListConfigResourcesRequest,
 )
-from kafka.protocol.metadata import ApiVersionsRequest, MetadataRequest
+from kafka.protocol.metadata import ApiVersionsRequest
 
 from bdops import __version__
 from bdops.components.kafka.connection import Connection, raise_for
+from bdops.components.kafka.questions import all_topics
 from bdops.components.kafka.snapshot.content import (
     CONFIG_RESOURCES,
     MECHANISMS,
@@ -45,16 +46,9 @@ _NO_AUTHORIZER = 54
 
 
 def described_topics(connection: Connection, deadline: float) -> dict[str, dict[str, Any]]:
-    """All topics with ids, replicas and leaders; without their configs."""
-    request = MetadataRequest(
-        topics=None,
-        allow_auto_topic_creation=False,
-        include_cluster_authorized_operations=False,
-        include_topic_authorized_operations=False,
-    )
-    response = connection.call(request, deadline=deadline)
+    """All topics with ids, replicas and leaders; without their configs. Raises NotAuthorised when some are hidden."""
     found: dict[str, dict[str, Any]] = {}
-    for topic in response.topics:
+    for topic in all_topics(connection, deadline):
         raise_for(topic.error_code, None, f"describe topic {topic.name}")
         found[topic.name] = {
             "id": _id(topic.topic_id),
