@@ -23,9 +23,7 @@ Instances = Annotated[
 def up(
     ctx: typer.Context,
     components: Components = None,
-    secure: Annotated[
-        bool, typer.Option("--secure", help="With TLS and logins; a new lab, and without hdfs.")
-    ] = False,
+    secure: Annotated[bool, typer.Option("--secure", help="With TLS and logins; a new lab, and without hdfs.")] = False,
     name: Name = "lab",
 ) -> None:
     """Start a lab, or add components to it; returns when all of them serve.
