@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bdops.core.model import Service
-from bdops.hosts.services import pid_argv, restart_argv, start_argv, status_questions, statuses, stop_argv
+from bdops.hosts.service_acts import LOG_LINES
+from bdops.hosts.services import log_argv, pid_argv, restart_argv, start_argv, status_questions, statuses, stop_argv
 
 SUPERVISED = Service(manager="supervisord", unit="kafka", config="/etc/s.conf")
 UNIT = Service(manager="systemd", unit="kafka")
@@ -166,3 +170,14 @@ def test_a_manager_that_could_not_be_asked_is_unknown_with_its_words(service: Se
     status = statuses(question, 1, "sudo: a password is required\n")["i"]
     assert (status.state, status.detail) == ("unknown", "sudo: a password is required")
     assert statuses(question, 127, "sh: 1: supervisorctl: not found")["i"].state == "unknown"
+
+
+def test_the_sudoers_of_the_documentation_are_what_is_called() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
+    (alias,) = re.findall(r"^Cmnd_Alias BDOPS = (.*?[^\\])$", page.replace("\\\n", ""), re.MULTILINE)
+    shown = {re.sub(r"\\(.)", r"\1", command).strip() for command in re.split(r"(?<!\\),", alias)}
+    kafka = replace(UNIT, unit="kafka.service", sudo=True)
+    (question,) = status_questions({"kafka": kafka})
+    called = [question.argv, log_argv(kafka, LOG_LINES), *(f(kafka) for f in (start_argv, stop_argv, restart_argv))]
+    assert {argv[:3] for argv in called} == {("sudo", "-n", "--")}
+    assert shown == {f"/usr/bin/{' '.join(argv[3:])}" for argv in called}
