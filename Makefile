@@ -37,10 +37,10 @@ lab-tests: lint unit
 	$(PYTEST) $(ALONE) -m "not thorough" $(PYTEST_ARGS)
 
 every-event: lint unit
-	$(PYTEST) tests/faults --ignore $(ALONE) -m thorough $(PYTEST_ARGS)
+	$(PYTEST) tests/lab tests/faults --ignore $(ALONE) -m thorough $(PYTEST_ARGS)
 	$(PYTEST) $(ALONE) -m thorough $(PYTEST_ARGS)
-	BDOPS_EVERY_EVENT=1 $(PYTEST) tests/faults --ignore $(ALONE) -k "killed_at_any_event" $(PYTEST_ARGS)
-	BDOPS_EVERY_EVENT=1 $(PYTEST) $(ALONE) -k "killed_at_any_event" $(PYTEST_ARGS)
+	BDOPS_EVERY_EVENT=1 $(PYTEST) tests/faults --ignore $(ALONE) -k killed $(PYTEST_ARGS)
+	BDOPS_EVERY_EVENT=1 $(PYTEST) $(ALONE) -k killed $(PYTEST_ARGS)
 
 generate: setup  ## docs/checks.md, the JSON Schemas and the protobuf code
 	$(PY) tools/generate.py

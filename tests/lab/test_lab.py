@@ -280,7 +280,7 @@ def test_the_running_lab_is_the_default_inventory(running: Own) -> None:
 def test_all_of_a_lab_is_private_to_its_user(running: Own) -> None:
     for path in (running.folder, running.folder / "ssh", running.folder / "node1", runtime_dir(running.folder)):
         assert path.stat().st_mode & 0o077 == 0, path
-    for secret in (running.folder / "ssh" / "id_ed25519", running.folder / "zk-super-password"):
+    for secret in (running.folder / "ssh" / "id_ed25519", running.folder / "security" / "super.password"):
         assert secret.stat().st_mode & 0o077 == 0, secret
 
 

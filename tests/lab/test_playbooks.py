@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from bdops.jobs.journal import read_journal
 from bdops.jobs.store import Job
+from bdops.lab import hdfs, hdfs_web, kafka_client
 from bdops.lab.lab import Lab
 from tests.conftest import Bdops
 from tests.faults import jobs
@@ -119,6 +121,33 @@ def test_what_the_job_of_a_step_borrowed_is_known_and_given_back(
     assert closed.returncode == 0, closed.stderr
     assert not jobs.settings_left(bdops)
     assert all(c.is_over() for c in borrowing.children())
+
+
+@pytest.mark.thorough
+def test_a_host_goes_for_good(lab: Lab, bdops: Bdops, eventually: Callable[..., Any]) -> None:
+    # Three DataNodes cannot hold four copies, and the playbook waits until every block has all it wants.
+    everywhere = {f"/data/reference/countries-{n:02}.csv": b"x" * 400_000 for n in range(4)}
+    for path in everywhere:
+        hdfs_web.delete(lab, path)
+    try:
+        done = bdops(*argv("decommission-host", "host=node4", "throttle=none"), "--yes", timeout_s=800)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        job = jobs.job_folders(lab)[0].name
+        assert {b.id for b in kafka_client.state_of(lab, "brokers").brokers or ()} == {1, 2, 3}
+        assert jobs.pids(lab, "kafka")[f"{lab.name}/kafka/node4"] is None
+        assert jobs.pids(lab, "hdfs")[f"{lab.name}/hdfs/node4/datanode"] is None
+        assert not jobs.settings_left(bdops)
+    finally:
+        for program in ("kafka", "datanode"):
+            lab.start(program, "node4")
+        for path, data in everywhere.items():
+            hdfs_web.write(lab, path, data, replication=4)
+    kafka_client.await_in_sync(lab)
+    undone = bdops("jobs", "undo", job, "--yes", timeout_s=300)
+    assert undone.returncode == 0, undone.stderr
+    kafka_client.await_in_sync(lab)
+    assert any(4 in p.replicas for _, p in kafka_client.state_of(lab, "topics").partitions())
+    eventually(lambda: not hdfs.unhealthy(lab), 120)
 
 
 @pytest.mark.thorough
