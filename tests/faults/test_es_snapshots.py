@@ -206,8 +206,6 @@ def test_restored_into_place_and_what_was_there_is_kept(lab: Lab, bdops: Bdops) 
 def test_the_global_state_is_compared_and_brought_back(lab: Lab, bdops: Bdops) -> None:
     node = any_node(lab)
     setting, template = "cluster.max_shards_per_node", "_component_template/bdops-test"
-    # What an earlier test deleted is merged away at some time, and the index shrinks.
-    node.post("orders/_forcemerge", None, {"max_num_segments": "1", "flush": "true"}, timeout_s=60)
     try:
         node.put("_cluster/settings", {"persistent": {setting: "900"}}, timeout_s=30)
         node.put(template, {"template": {"settings": {"number_of_replicas": 1}}}, timeout_s=30)

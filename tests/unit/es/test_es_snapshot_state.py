@@ -136,9 +136,20 @@ def test_what_is_not_known_is_not_equal_and_what_is_not_there_is_not_compared() 
     assert differences(side("a", unread), side("b", other))[1] == ["pipelines: it may not be read"]
 
 
-@pytest.mark.parametrize(("live", "size", "found"), [(False, 1003, 1), (True, 1003, 0), (True, 1300, 1)])
-def test_a_live_index_has_another_size_only_when_it_is_not_a_merge(live: bool, size: int, found: int) -> None:
-    assert len(differences(side("a", big(1)), side("b", big(1), size, live=live))[0]) == found
+@pytest.mark.parametrize(
+    ("live", "before", "after", "found"),
+    [
+        (False, 1000, 1003, 1),
+        (True, 1000, 5000, 0),
+        (True, 10_000_000, 19_000_000, 0),
+        (True, 10_000_000, 21_000_000, 1),
+        (True, 21_000_000, 10_000_000, 1),
+    ],
+)
+def test_a_live_index_has_another_size_only_when_it_is_not_a_merge(
+    live: bool, before: int, after: int, found: int
+) -> None:
+    assert len(differences(side("a", big(1), before), side("b", big(1), after, live=live))[0]) == found
 
 
 def test_indices_come_go_and_change_their_shards() -> None:

@@ -9,8 +9,9 @@ from bdops.components.es.snapshot.global_state import PARTS, Difference, Noted, 
 
 INDICES = "indices"
 ALL_PARTS = (INDICES, *PARTS)
-MERGED = 0.1
-"""Bytes of a live index that differ by less than this part are no difference: segments are merged all the time."""
+MERGED, MERGED_BYTES = 0.5, 1 << 20
+"""Bytes of a live index that differ by less than this part, or by fewer than so many, are no difference: segments are
+merged all the time, deleted documents go with them, and what was before a merge stays until all copies have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +39,8 @@ class Side:
 
 def differences(before: Side, after: Side, parts: tuple[str, ...] = ALL_PARTS) -> tuple[list[Difference], list[str]]:
     """From the one to the other, by part and name; and what could not be compared, with why."""
-    slack = MERGED if before.live or after.live else 0.0
-    found = _of_indices(before.indices, after.indices, slack) if INDICES in parts else []
+    live = before.live or after.live
+    found = _of_indices(before.indices, after.indices, live=live) if INDICES in parts else []
     wanted = [part for part in PARTS if part in parts]
     if not wanted or before.without or after.without:
         return found, []
@@ -50,7 +51,7 @@ def differences(before: Side, after: Side, parts: tuple[str, ...] = ALL_PARTS) -
     return found, [f"{part}: it may not be read" for part in unread if part in wanted]
 
 
-def _of_indices(before: Mapping[str, IndexSize], after: Mapping[str, IndexSize], slack: float) -> list[Difference]:
+def _of_indices(before: Mapping[str, IndexSize], after: Mapping[str, IndexSize], *, live: bool) -> list[Difference]:
     found: list[Difference] = []
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
@@ -62,10 +63,9 @@ def _of_indices(before: Mapping[str, IndexSize], after: Mapping[str, IndexSize],
             sides = (None, told) if old is None else (told, None)
             found.append(Difference(part=INDICES, name=name, what=what, before=sides[0], after=sides[1]))
             continue
-        for what, a, b, less in (
-            ("shards", old.shards, new.shards, 0.0),
-            ("bytes", old.size_bytes, new.size_bytes, slack),
-        ):
-            if a is not None and b is not None and abs(a - b) > less * max(a, b):
+        for what, a, b in (("shards", old.shards, new.shards), ("bytes", old.size_bytes, new.size_bytes)):
+            if a is None or b is None or a == b:
+                continue
+            if not live or what == "shards" or abs(a - b) > max(MERGED * max(a, b), MERGED_BYTES):
                 found.append(Difference(part=INDICES, name=name, what=what, before=a, after=b))
     return found
