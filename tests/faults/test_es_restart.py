@@ -142,6 +142,7 @@ def test_another_node_that_dies_meanwhile_pauses_the_job_and_is_named(lab: Lab, 
     assert_nothing_is_left(lab)
 
 
+@pytest.mark.thorough
 def test_beside_a_paused_node_nothing_is_taken_down(lab: Lab, bdops: Bdops) -> None:
     starts = jobs.spawns(lab, "es")
     victim, other = others_of(lab)
