@@ -132,19 +132,19 @@ def test_a_host_goes_for_good(lab: Lab, bdops: Bdops, eventually: Callable[..., 
     try:
         done = bdops(*argv("decommission-host", "host=node4", "throttle=none"), "--yes", timeout_s=800)
         assert done.returncode == 0, (done.stdout, done.stderr)
-        job = jobs.job_folders(lab)[0].name
         assert {b.id for b in kafka_client.state_of(lab, "brokers").brokers or ()} == {1, 2, 3}
         assert jobs.pids(lab, "kafka")[f"{lab.name}/kafka/node4"] is None
         assert jobs.pids(lab, "hdfs")[f"{lab.name}/hdfs/node4/datanode"] is None
-        assert not jobs.settings_left(bdops)
     finally:
         for program in ("kafka", "datanode"):
             lab.start(program, "node4")
         for path, data in everywhere.items():
             hdfs_web.write(lab, path, data, replication=4)
     kafka_client.await_in_sync(lab)
-    undone = bdops("jobs", "undo", job, "--yes", timeout_s=300)
-    assert undone.returncode == 0, undone.stderr
+    assert not jobs.settings_left(bdops)
+    for verb in (("rebalance", "--balance", "count", "--throttle", "none"), ("leaders", "balance")):
+        back = bdops("kafka", *verb, "--yes", timeout_s=300)
+        assert back.returncode == 0, back.stderr
     kafka_client.await_in_sync(lab)
     assert any(4 in p.replicas for _, p in kafka_client.state_of(lab, "topics").partitions())
     eventually(lambda: not hdfs.unhealthy(lab), 120)
