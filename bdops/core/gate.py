@@ -8,8 +8,8 @@ before each act cannot disagree.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from bdops.core.units import listed
@@ -46,10 +46,16 @@ class Budget:
     rule: str
     members: frozenset[str]
     spare: int
-    objects: tuple[str, ...]
+    objects: tuple[str, ...] = ()
     harm: str
     verdict: Verdict = Verdict.REFUSE
     acceptable: bool = False
+
+
+def with_objects(shared: Mapping[Budget, Iterable[str]]) -> Iterator[Budget]:
+    """Budgets that many objects share, each once, with all of its own. `shared` has them without."""
+    for budget, objects in shared.items():
+        yield replace(budget, objects=tuple(objects))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

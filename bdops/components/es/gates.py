@@ -15,7 +15,7 @@ from typing import Any
 from bdops.components.es.leftovers import ENABLE, INDEX_ENABLE
 from bdops.components.es.state import EsState, Index, Server, Shard
 from bdops.components.es.watermarks import watermarks
-from bdops.core.gate import Budget, GateFacts, Obstacle, Verdict
+from bdops.core.gate import Budget, GateFacts, Obstacle, Verdict, with_objects
 from bdops.core.quorum import Quorum
 from bdops.core.units import format_size, plural
 
@@ -222,34 +222,16 @@ def _copies(state: EsState, nodes: _Nodes) -> Iterator[Budget]:
     copies: dict[tuple[str, int], list[Shard]] = defaultdict(list)
     for shard in state.shards or ():
         copies[shard.index, shard.shard].append(shard)
-    groups: dict[_Group, list[str]] = defaultdict(list)
+    shared: dict[Budget, list[str]] = defaultdict(list)
     for (index, number), every in copies.items():
-        for group in _groups(indices.get(index) or Index(name=index), every, nodes):
-            groups[group].append(f"{index}[{number}]")
-    for group, names in groups.items():
-        if len(group.members) > group.spare:
-            yield Budget(
-                rule=group.rule,
-                members=group.members,
-                spare=group.spare,
-                objects=tuple(names),
-                harm=group.harm,
-                verdict=group.verdict,
-                acceptable=group.acceptable,
-            )
+        for budget in _of_shard(indices.get(index) or Index(name=index), every, nodes):
+            if len(budget.members) > budget.spare:
+                shared[budget].append(f"{index}[{number}]")
+    yield from with_objects(shared)
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    rule: str
-    members: frozenset[str]
-    spare: int
-    harm: str
-    verdict: Verdict = Verdict.REFUSE
-    acceptable: bool = False
-
-
-def _groups(index: Index, copies: list[Shard], nodes: _Nodes) -> Iterator[_Group]:
+def _of_shard(index: Index, copies: list[Shard], nodes: _Nodes) -> Iterator[Budget]:
+    """What may go of a shard's copies, without its name."""
     holders = {s.node for s in copies if s.is_active and s.node is not None} & nodes.live
     there = holders & nodes.up
     if not holders:
@@ -268,14 +250,16 @@ def _groups(index: Index, copies: list[Shard], nodes: _Nodes) -> Iterator[_Group
             ", others are on their way" if mending else ""
         )
     if there:
-        yield _Group(rule, nodes.named(there), len(there) - 1, harm, verdict, acceptable)
+        members, spare = nodes.named(there), len(there) - 1
     else:
         harm = f"its started copies are on nodes that do not answer; {harm}"
-        yield _Group(rule, nodes.named(silent), 0, harm, verdict, acceptable)
+        members, spare = nodes.named(silent), 0
+    yield Budget(rule=rule, members=members, spare=spare, harm=harm, verdict=verdict, acceptable=acceptable)
     wanted = int(index.active_for_writes) if index.active_for_writes.isdigit() else len(copies)  # `all`
     if wanted > 1 and index.open:
         harm = f"{len(there)} of {plural(len(copies), 'copy', 'copies')} started, writes want {wanted}"
-        yield _Group("ES_WRITE_WAIT", nodes.named(there), len(there) - wanted, harm, acceptable=True)
+        spare = len(there) - wanted
+        yield Budget(rule="ES_WRITE_WAIT", members=nodes.named(there), spare=spare, harm=harm, acceptable=True)
 
 
 def _quorum(state: EsState, nodes: _Nodes) -> Iterator[Budget]:

@@ -19,7 +19,7 @@ from typing import Any
 from bdops.components.kafka.checks.common import min_isr
 from bdops.components.kafka.standing import MAX_BEHIND_MS, Cluster, Standing, short
 from bdops.components.kafka.state import KafkaState, Partition, partition_name
-from bdops.core.gate import Budget, GateFacts, Obstacle, Verdict
+from bdops.core.gate import Budget, GateFacts, Obstacle, Verdict, with_objects
 from bdops.core.quorum import Quorum
 from bdops.core.units import plural
 
@@ -225,22 +225,10 @@ def _minimums(cluster: Cluster) -> Iterator[Obstacle]:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Limit:
-    """A budget without its objects. Many partitions share one."""
-
-    rule: str
-    members: frozenset[str]
-    spare: int
-    harm: str
-    verdict: Verdict = Verdict.REFUSE
-    acceptable: bool = False
-
-
 def _partitions(cluster: Cluster) -> Iterator[Budget]:
     """Partitions of the same shape share their limits, and equal limits are one budget."""
-    shapes: dict[tuple[Any, ...], tuple[_Limit, ...]] = {}
-    objects: dict[_Limit, list[str]] = defaultdict(list)
+    shapes: dict[tuple[Any, ...], tuple[Budget, ...]] = {}
+    objects: dict[Budget, list[str]] = defaultdict(list)
     adding = {r.partition: frozenset(r.adding) for r in cluster.state.reassignments or () if r.adding}
     for topic in cluster.state.topics or ():
         minimum = min_isr(cluster.state, topic.name)
@@ -255,16 +243,7 @@ def _partitions(cluster: Cluster) -> Iterator[Budget]:
                 limits = shapes[shape] = tuple(_limits(_Replicas.of(cluster, p, minimum, new)))
             for limit in limits:
                 objects[limit].append(f"{topic.name}-{p.id}")
-    for limit, named in objects.items():
-        yield Budget(
-            rule=limit.rule,
-            members=limit.members,
-            spare=limit.spare,
-            objects=tuple(named),
-            harm=limit.harm,
-            verdict=limit.verdict,
-            acceptable=limit.acceptable,
-        )
+    yield from with_objects(objects)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,7 +281,7 @@ class _Replicas:
         )
 
 
-def _limits(r: _Replicas) -> Iterator[_Limit]:
+def _limits(r: _Replicas) -> Iterator[Budget]:
     now = f"{len(r.sure)} of {plural(r.total, 'replica')} in sync, min.insync.replicas {r.minimum}"
     if r.away:
         now += f"; not in sync, or not known to be: {', '.join(r.away)}"
@@ -323,7 +302,7 @@ def _limits(r: _Replicas) -> Iterator[_Limit]:
     yield from _with_silent(rule, r, r.minimum, harm, verdict=Verdict.WAIT if passes else Verdict.REFUSE)
     if passes:
         # What is not safe even once those are in sync is not worth waiting for.
-        yield _Limit(rule=rule, members=later, spare=len(later) - r.minimum, harm=harm)
+        yield Budget(rule=rule, members=later, spare=len(later) - r.minimum, harm=harm)
 
 
 def _with_silent(
@@ -334,7 +313,7 @@ def _with_silent(
     *,
     verdict: Verdict = Verdict.REFUSE,
     acceptable: bool = False,
-) -> Iterator[_Limit]:
+) -> Iterator[Budget]:
     """`needed` must stay of those that are known to be in sync, whoever else goes.
 
     Where there are fewer already, those that catch up are spared too. A silent one is another's loss already, and
@@ -343,9 +322,9 @@ def _with_silent(
     spare = len(r.sure) - needed
     members = r.sure if spare >= 0 else r.sure | r.coming
     if members:
-        yield _Limit(rule=rule, members=members, spare=spare, harm=harm, verdict=verdict, acceptable=acceptable)
+        yield Budget(rule=rule, members=members, spare=spare, harm=harm, verdict=verdict, acceptable=acceptable)
     for name in sorted(r.silent):
-        yield _Limit(
+        yield Budget(
             rule=rule, members=members | {name}, spare=spare + 1, harm=harm, verdict=verdict, acceptable=acceptable
         )
 
