@@ -62,12 +62,6 @@ class Forecast:
     reaches: tuple[Reach, ...]
 
 
-def theil_sen(points: Sequence[Point]) -> float | None:
-    """The median of the slopes of all pairs, in value per second; None for fewer than two different times."""
-    slopes = _slopes(points)
-    return median(slopes) if slopes else None
-
-
 def forecasts(recorded: Iterable[Recorded], results: Iterable[CheckResult]) -> tuple[Forecast, ...]:
     """What will pass a limit if it goes on as it did, the soonest first. `results` are now's, with the limits."""
     now = {(r.subject, r.code, m.name): (r, m) for r in results for m in r.metrics}
@@ -86,7 +80,7 @@ def forecast(series: Recorded, limits: Iterable[tuple[str, float]]) -> Forecast 
     points = thinned(series.points)
     if len(points) < MIN_POINTS or points[-1][0] - points[0][0] < MIN_SPAN_S:
         return None
-    slopes = _slopes(points)
+    slopes = slopes_of(points)
     slope = median(slopes)
     if slope == 0 or sum(s * slope > 0 for s in slopes) < STEADY * len(slopes):
         return None
@@ -120,7 +114,8 @@ def thinned(points: Sequence[Point], most: int = MAX_POINTS) -> list[Point]:
     return [(median(t for t, _ in s), median(v for _, v in s)) for s in stretches]
 
 
-def _slopes(points: Sequence[Point]) -> list[float]:
+def slopes_of(points: Sequence[Point]) -> list[float]:
+    """Of all pairs of different times, in value per second: their median is the estimate of Theil and Sen."""
     return [(v2 - v1) / (t2 - t1) for (t1, v1), (t2, v2) in combinations(points, 2) if t2 != t1]
 
 

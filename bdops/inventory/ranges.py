@@ -57,11 +57,6 @@ def fold(names: Iterable[str]) -> str:
     return str(NodeSet.fromlist(simple, resolver=RESOLVER_NOGROUP))
 
 
-def is_range(text: str) -> bool:
-    """Whether the text stands for several names or may do so."""
-    return "[" in text or "," in text
-
-
 def _count(pattern: str) -> int:
     """How many names the pattern stands for; raises BadRange for brackets that NodeSet would misread."""
     total = 0
