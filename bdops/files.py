@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from bdops.errors import OperationFailed
+
 PRIVATE = 0o600
 PARTIAL, RANDOM_BYTES = ".partial", 6
 """Of the name of a file that is being written: `.NAME.RANDOM.partial`."""
@@ -32,6 +34,16 @@ def replacing(path: Path, mode: int = PRIVATE) -> AbstractContextManager[BinaryI
 def creating(path: Path, mode: int = PRIVATE) -> AbstractContextManager[BinaryIO]:
     """As `replacing`, of a file that is new: raises FileExistsError when it is there, even if only since the start."""
     return _written(path, mode, _link)
+
+
+@contextmanager
+def writing(path: Path, what: str) -> Iterator[BinaryIO]:
+    """`replacing`, for a file that the user has named. Raises OperationFailed: `what` cannot be written, where, why."""
+    try:
+        with replacing(path) as file:
+            yield file
+    except OSError as e:
+        raise OperationFailed(f"{what} cannot be written: {e.strerror or e}", where=str(path)) from None
 
 
 def partial_of(name: str) -> str | None:
@@ -56,6 +68,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _written(path: Path, mode: int, put: Callable[[Path, Path], None]) -> Iterator[BinaryIO]:
+    _refuse_streams(path)
     name = os.fsencode(path.name)[:NAME_BYTES].decode(errors="ignore")
     temporary = path.with_name(f".{name}.{os.urandom(RANDOM_BYTES).hex()}{PARTIAL}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -74,9 +87,15 @@ def _written(path: Path, mode: int, put: Callable[[Path, Path], None]) -> Iterat
         raise
 
 
-def _replace(temporary: Path, path: Path) -> None:
-    if path.exists() and not path.is_file() and not path.is_dir():  # of a folder the system says it better
+def _refuse_streams(path: Path) -> None:
+    """/dev/stdout is a link into /proc, to a file where output goes to one: replaced, it is gone for everybody."""
+    no_file = path.exists() and not path.is_file() and not path.is_dir()  # of a folder the system says it better
+    ways = [path.parent.resolve(), *([path.parent / path.readlink()] if path.is_symlink() else [])]
+    if no_file or any(way.is_relative_to("/proc") for way in ways):
         raise FileExistsError(errno.EEXIST, "it is there, and is no file", str(path))
+
+
+def _replace(temporary: Path, path: Path) -> None:
     temporary.replace(path)
 
 

@@ -352,8 +352,9 @@ def plan(ctx: typer.Context, asked: Asked, last: Last | None = None) -> None:
     curve: list[FrontierPoint] = frontier(layout, request, FRONTIER_POINTS) if asked.frontier else []
     if asked.layout_out:
         from bdops.components.kafka.planner.compact import write_compact
+        from bdops.files import writing
 
-        with asked.layout_out.open("wb") as file:
+        with writing(asked.layout_out, "the layout") as file:
             write_compact(layout, file)
     if asked.plan_out:
         write_plan(found, asked.plan_out, command=session.command)

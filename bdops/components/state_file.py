@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bdops.errors import ConfigError, ConfigErrors, OperationFailed
-from bdops.files import replacing
+from bdops.errors import ConfigError, ConfigErrors
+from bdops.files import writing
 
 
 def save_state(state: Any, path: Path) -> None:
@@ -19,11 +19,8 @@ def save_state(state: Any, path: Path) -> None:
     from pydantic import TypeAdapter
 
     data = TypeAdapter(type(state)).dump_json(state, indent=1, exclude_none=True)
-    try:
-        with replacing(path) as file:
-            file.write(data + b"\n")
-    except OSError as e:
-        raise OperationFailed(f"the state cannot be written: {e.strerror or e}", where=str(path)) from None
+    with writing(path, "the state") as file:
+        file.write(data + b"\n")
 
 
 def load_state(path: Path, types: dict[str, type]) -> Any:

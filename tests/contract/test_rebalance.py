@@ -67,6 +67,20 @@ def test_every_planning_command_answers_from_a_file_with_the_same_figures(
     assert "proven bound:" in table.stdout
 
 
+@pytest.mark.parametrize("option", ["--plan-out", "--reassignment-json", "--layout-out"])
+def test_a_file_that_cannot_be_written_is_named(option: str, state: str, tmp_path: Path) -> None:
+    planned = ("kafka", "rebalance", "--balance", "count", "--state", state, option)
+    for path, why in (
+        (tmp_path / "gone" / "x.json", "No such file"),
+        (tmp_path, "directory"),
+        ("/dev/null", "no file"),
+    ):
+        done = bdops(*planned, str(path), home=tmp_path)
+        assert done.returncode == 1, done.stderr
+        assert str(path).removesuffix(".json") in done.stderr
+        assert why in done.stderr
+
+
 def test_a_plan_and_the_files_for_kafkas_tool_are_written_and_explained(state: str, tmp_path: Path) -> None:
     plan, moves, layout = (str(tmp_path / name) for name in ("plan.json", "moves.json", "layout.json"))
     done = bdops(

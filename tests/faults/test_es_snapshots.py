@@ -144,7 +144,10 @@ def test_restored_beside_it_is_there_under_another_name(lab: Lab, bdops: Bdops) 
 
 
 @pytest.mark.timeout(3600 if jobs.EVERY else 900)
-@pytest.mark.parametrize(("verb", "moments"), [("create", 1), ("drill", 1), ("restore", 1)])
+@pytest.mark.parametrize(
+    ("verb", "moments"),
+    [("create", 1), ("drill", 1), ("restore", 1), pytest.param("prune", 1, marks=pytest.mark.thorough)],
+)
 def test_killed_at_any_event_a_resume_comes_to_the_same_end(
     verb: str, moments: int, lab: Lab, home: Path, bdops: Bdops
 ) -> None:
@@ -153,17 +156,25 @@ def test_killed_at_any_event_a_resume_comes_to_the_same_end(
             "create": ["--name", f"k{number}", "--global-state"],
             "drill": ["load", "--index", "orders"],
             "restore": ["load", "--into-place", "--index", "orders", "--index", "customers"],
+            "prune": ["--keep", "1h", "--min-good", "1", "--match", "p-*"],
         }
         return ["es", "snapshot", verb, *more[verb], "--yes"]
 
+    def prepare() -> None:
+        if verb == "restore":
+            changed(lab)
+        if verb == "prune":
+            for name in sorted({"p-1", "p-2", "p-3"} - names(lab)):
+                taken(lab, name, "customers")
+
     documents = counts(lab)
+    prepare()
     undisturbed = bdops(*argv(0), timeout_s=120)
     assert undisturbed.returncode == 0, undisturbed.stderr
     events = len(jobs.newest_events(lab))
     for n, (when, number) in enumerate(jobs.moments(events, moments), 1):
         moment = f"{verb} killed {when} event {number} of {events}"
-        if verb == "restore":
-            changed(lab)
+        prepare()
         status = jobs.killed(lab, home, when, number, *argv(n))
         assert status in (-9, 0), f"{moment}: exit status {status}"
         resumed = bdops("jobs", "resume", timeout_s=240)
@@ -176,6 +187,8 @@ def test_killed_at_any_event_a_resume_comes_to_the_same_end(
             assert [s["state"] for s in found] == ["SUCCESS"], moment
             assert [m for m in names(lab) if m.startswith("bdops-mark-state-1-")], moment
             any_node(lab).delete(f"{PATH}/bdops-mark-state-*", timeout_s=60)
+        if verb == "prune":
+            assert len([m for m in names(lab) if m.startswith("p-")]) == 1, moment
         assert counts(lab) == documents, moment
 
 

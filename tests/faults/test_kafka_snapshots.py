@@ -210,6 +210,7 @@ def test_drift_is_told_and_brought_back_and_what_came_later_stays(lab: Lab, fold
         kafka_client.delete_topics(lab, [EXTRA])
 
 
+@pytest.mark.timeout(3600 if jobs.EVERY else 900)
 def test_a_restore_that_is_killed_at_any_event_is_finished(lab: Lab, folder: Folder, bdops: Bdops) -> None:
     folder.create("one")
 
@@ -261,6 +262,7 @@ def test_a_group_with_members_keeps_its_offsets(lab: Lab, folder: Folder) -> Non
     kafka_client.commit(lab, "billing", "orders", {0: before})
 
 
+@pytest.mark.timeout(3600 if jobs.EVERY else 900)
 def test_a_drill_proves_it_and_one_that_is_killed_leaves_nothing(lab: Lab, folder: Folder, bdops: Bdops) -> None:
     folder.create("one")
     folder.run("drill", "one")
@@ -279,6 +281,7 @@ def test_a_drill_proves_it_and_one_that_is_killed_leaves_nothing(lab: Lab, folde
     assert_nothing_is_left(lab, bdops)
 
 
+@pytest.mark.timeout(3600 if jobs.EVERY else 900)
 def test_a_backup_that_is_killed_at_any_event_is_whole_or_is_none(lab: Lab, folder: Folder, bdops: Bdops) -> None:
     folder.create("zero")
     events = len(jobs.newest_events(lab))
@@ -292,6 +295,29 @@ def test_a_backup_that_is_killed_at_any_event_is_whole_or_is_none(lab: Lab, fold
         assert resumed.returncode == 0 or "no job is" in resumed.stderr, f"{moment}: {resumed.stderr}"
         assert name in folder.good(), moment
     assert not [n for n in folder.names() if n.startswith(".")]
+    assert_nothing_is_left(lab, bdops)
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(3600 if jobs.EVERY else 900)
+def test_a_prune_that_is_killed_at_any_event_deletes_what_was_to_go_and_nothing_else(
+    lab: Lab, folder: Folder, bdops: Bdops
+) -> None:
+    for name in ("one", "two", "three"):
+        folder.create(name)
+    files = {p: p.read_bytes() for p in folder.path.iterdir()}
+    argv = ("--keep", "1h", "--min-good", "1")
+    folder.run("prune", *argv)
+    events = len(jobs.newest_events(lab))
+    for when, number in jobs.moments(events, MOMENTS):
+        moment = f"killed {when} event {number} of {events}"
+        for path, data in files.items():
+            path.write_bytes(data)
+        assert folder.killed(when, number, "prune", *argv) in (-9, 0), moment
+        assert "three" in folder.good(), moment
+        resumed = bdops("jobs", "resume", timeout_s=120)
+        assert resumed.returncode == 0 or "no job is" in resumed.stderr, f"{moment}: {resumed.stderr}"
+        assert folder.names() == {"three.json", "three.metadata"}, moment
     assert_nothing_is_left(lab, bdops)
 
 

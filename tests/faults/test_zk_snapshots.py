@@ -24,7 +24,7 @@ from tests.faults import jobs
 pytestmark = [pytest.mark.lab("zk"), pytest.mark.timeout(900)]
 
 TREE = "/snapshot-test"
-EVENTS = {"create": 9, "drill": 20, "restore": 22, "rebuild": 29}
+EVENTS = {"create": 9, "drill": 20, "restore": 22, "rebuild": 29, "prune": 9}
 """So many events have the journals of these jobs, about: a moment is chosen by it where not every one is tried."""
 
 
@@ -130,7 +130,10 @@ def test_made_under_writes_held_proved_and_pruned(lab: Lab, snapshot: Any, folde
 
 
 @pytest.mark.timeout(3600 if jobs.EVERY else 900)
-@pytest.mark.parametrize(("verb", "moments"), [("create", 1), ("drill", 1), ("restore", 1)])
+@pytest.mark.parametrize(
+    ("verb", "moments"),
+    [("create", 1), ("drill", 1), ("restore", 1), pytest.param("prune", 1, marks=pytest.mark.thorough)],
+)
 def test_killed_at_any_event_a_resume_comes_to_the_same_end(
     verb: str, moments: int, lab: Lab, home: Path, snapshot: Any, folder: Path, bdops: Bdops
 ) -> None:
@@ -139,15 +142,27 @@ def test_killed_at_any_event_a_resume_comes_to_the_same_end(
     snapshot("create", "--name", "base", "--yes")
 
     def argv(name: str) -> list[str]:
-        more = {"create": ["--name", name], "drill": ["base"], "restore": ["base", "--into-place"]}[verb]
-        return [verb, *more, "--yes"]
+        more = {
+            "create": ["--name", name],
+            "drill": ["base"],
+            "restore": ["base", "--into-place"],
+            "prune": ["--keep", "1h", "--min-good", "1"],
+        }
+        return [verb, *more[verb], "--yes"]
 
+    if verb == "prune":
+        for name in ("later", "latest"):
+            snapshot("create", "--name", name, "--yes")
+    files = {p: p.read_bytes() for p in folder.iterdir()}
     if jobs.EVERY:
         snapshot(*argv("whole"))
     events = len(jobs.newest_events(lab)) if jobs.EVERY else EVENTS[verb]
     for when, number in jobs.moments(events, moments):
         moment = f"killed {when} event {number} of {events}"
         put(lab, a=moment)
+        if verb == "prune":
+            for path, data in files.items():
+                path.write_bytes(data)
         status = jobs.killed(lab, home, when, number, "-i", inventory, "zk", "snapshot", *argv(f"{when}-{number}"))
         assert status in (-9, 0), f"{moment}: exit status {status}"
         rows = listed(snapshot)
@@ -161,6 +176,8 @@ def test_killed_at_any_event_a_resume_comes_to_the_same_end(
         snapshot("verify")
         if verb == "restore":
             assert not changes(snapshot, "base"), moment
+        if verb == "prune":
+            assert {p.stem for p in folder.iterdir()} == {"latest"}, moment
 
 
 @pytest.mark.thorough

@@ -91,6 +91,17 @@ def test_what_is_no_file_is_not_replaced(make: Callable[[Path], None], tmp_path:
     assert names(tmp_path) == ["one"]
 
 
+@pytest.mark.parametrize("write", [replacing, creating])
+def test_where_output_goes_is_not_replaced(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/0")
+    (tmp_path / "fd").symlink_to("/proc/self/fd")
+    for path in (tmp_path / "stdout", tmp_path / "fd" / "0"):
+        with pytest.raises(OSError, match="no file"), write(path) as file:
+            file.write(b"new")
+    assert (tmp_path / "stdout").is_symlink()
+    assert names(tmp_path) == ["fd", "stdout"]
+
+
 def test_a_new_one_never_takes_the_place_of_one_that_came_meanwhile(tmp_path: Path) -> None:
     place = tmp_path / "one"
 

@@ -22,6 +22,7 @@ from bdops.components.kafka.planner.model import Layout
 from bdops.components.kafka.planner.rows import as_wide
 from bdops.components.kafka.planner.tool_formats import reassignment_json
 from bdops.errors import ConfigError
+from bdops.files import writing
 
 COMPONENT = "kafka-plan"
 VERSION = 1
@@ -152,7 +153,7 @@ def moves_of(found: Outcome) -> Iterator[Move]:
 
 
 def write_plan(found: Outcome, path: Path, *, command: str) -> None:
-    """Write plan.json, one move a line. The same outcome gives the same bytes."""
+    """Write plan.json, one move a line. The same outcome gives the same bytes. Raises OperationFailed."""
     head = {
         "component": COMPONENT,
         "version": VERSION,
@@ -164,7 +165,7 @@ def write_plan(found: Outcome, path: Path, *, command: str) -> None:
         "residual": list(found.proposal.residual),
         "brokers": [_broker(found, n) for n in range(len(found.layout.brokers))],
     }
-    with path.open("wb") as file:
+    with writing(path, "the plan") as file:
         file.write(orjson.dumps(head, option=orjson.OPT_INDENT_2).rstrip()[:-1].rstrip() + b',\n  "moves": [')
         for n, move in enumerate(moves_of(found)):
             row = [move.topic, move.partition, move.size_bytes, move.leader, move.old, move.new]
@@ -173,11 +174,15 @@ def write_plan(found: Outcome, path: Path, *, command: str) -> None:
 
 
 def write_reassignment(found: Outcome, path: Path) -> Path:
-    """Write the plan as kafka-reassign-partitions takes it, and beside it the way back. Returns the latter's path."""
+    """Write the plan as kafka-reassign-partitions takes it, and beside it the way back. Returns the latter's path.
+
+    Raises OperationFailed.
+    """
     rollback = path.with_name(f"{path.stem}-rollback{path.suffix or '.json'}")
     moves = list(moves_of(found))
-    path.write_bytes(reassignment_json((m.topic, m.partition, m.new) for m in moves))
-    rollback.write_bytes(reassignment_json((m.topic, m.partition, m.old) for m in moves))
+    with writing(rollback, "the way back") as back, writing(path, "the reassignment") as file:
+        back.write(reassignment_json((m.topic, m.partition, m.old) for m in moves))
+        file.write(reassignment_json((m.topic, m.partition, m.new) for m in moves))
     return rollback
 
 
