@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 import yaml
@@ -18,15 +18,14 @@ from bdops.components.hdfs.proto import hdfs_pb2 as pb
 from bdops.components.hdfs.snapshot import calls
 from bdops.components.hdfs.snapshot.catalogue import HOLD, Catalogue
 from bdops.components.hdfs.snapshot.image_drill import image_facts
-from bdops.components.hdfs.web_files import WebFiles
 from bdops.lab import hdfs, hdfs_web
 from bdops.lab.lab import Lab
 from tests.conftest import Bdops
 from tests.faults import jobs
+from tests.hdfs_trees import on_active, read, remove, take_snapshot
 
 pytestmark = [pytest.mark.lab("hdfs"), pytest.mark.timeout(900)]
 
-T = TypeVar("T")
 ROOT, NOTES = "/snapped", "/.bdops"
 FILES = {f"{ROOT}/day-{n % 3}/part-{n:03}": bytes([n]) * (1000 + 300_000 * (n % 5)) for n in range(12)}
 IN_ROOT = ("--destination", ROOT)
@@ -34,33 +33,10 @@ EVENTS = {"create": 9, "prune": 15, "drill": 20, "image": 9, "restore": 17}
 """So many events have the journals of these jobs, about: a moment is chosen by it where not every one is tried."""
 
 
-def on_active(lab: Lab, call: Callable[[NameNode], T]) -> T:
-    service = hdfs.nameservice(lab)
-    try:
-        return service.on_active(call)
-    finally:
-        service.close()
-
-
-def removed(lab: Lab) -> None:
-    """Take everything of these tests away."""
-
-    def remove(namenode: NameNode) -> None:
-        for root in calls.snapshot_roots(namenode):
-            if root.path in (ROOT, "/copy"):
-                for one in calls.snapshots_of(namenode, root.path):
-                    calls.delete_snapshot(namenode, root.path, one.name)
-                calls.disallow_snapshots(namenode, root.path)
-        for path in (ROOT, "/copy", NOTES):
-            calls.delete_path(namenode, path)
-
-    on_active(lab, remove)
-
-
 @pytest.fixture(autouse=True)
 def a_directory(lab: Lab, bdops: Bdops) -> Iterator[None]:
     """Every test has a directory with files of which snapshots may be made, and leaves nothing."""
-    removed(lab)
+    remove(lab, ROOT, "/copy", NOTES)
     for path, data in FILES.items():
         hdfs_web.write(lab, path, data)
     on_active(lab, lambda n: calls.allow_snapshots(n, ROOT))
@@ -68,7 +44,7 @@ def a_directory(lab: Lab, bdops: Bdops) -> Iterator[None]:
     if jobs.job_folders(lab) and jobs.newest_state(lab).status not in ("done", "aborted"):
         bdops("jobs", "abort", timeout_s=120)
     assert not drills(lab)
-    removed(lab)
+    remove(lab, ROOT, "/copy", NOTES)
 
 
 def names(lab: Lab) -> set[str]:
@@ -76,8 +52,7 @@ def names(lab: Lab) -> set[str]:
 
 
 def snapshot(lab: Lab, name: str) -> None:
-    """Make one without bdops' jobs, where the making is not the matter."""
-    on_active(lab, lambda n: calls.create_snapshot(n, ROOT, name))
+    take_snapshot(lab, ROOT, name)
 
 
 def drills(lab: Lab) -> list[str]:
@@ -376,10 +351,6 @@ def test_an_image_is_proved_by_a_namenode_that_loads_it(lab: Lab, home: Path, bd
     assert f"{there.files:,} files" in " ".join(e["text"] for e in jobs.events_of(lab, "said"))
     assert listed(bdops, *at)["one"]["proved_at"] is not None
     assert not jobs.drills(lab)
-
-
-def read(lab: Lab, path: str) -> bytes:
-    return b"".join(WebFiles.of(lab.deployment("hdfs")).read(path))
 
 
 def in_restoring(lab: Lab) -> list[str]:

@@ -102,7 +102,7 @@ class ZkVault:
     def perform(self, step: Step, act: str, context: ActContext) -> None:
         acts: Mapping[str, Callable[[], None]] = {
             CREATE: lambda: self._create(step, context),
-            DRILL: lambda: drill.start(step, self.file(step), context),
+            DRILL: lambda: self._start_drill(step, context),
             COMPARE: lambda: self._compare(step, context),
             RESTORE: lambda: (
                 self._import(step, context)
@@ -112,10 +112,15 @@ class ZkVault:
         }
         acts.get(act, lambda: self.files.perform(step, act))()
 
+    def _start_drill(self, step: Step, context: ActContext) -> None:
+        record = self.files.existing(step.args["id"])
+        self.verify(record)
+        drill.start(step, self.files.file_of(record), context)
+
     def _compare(self, step: Step, context: ActContext) -> None:
         if not drill.serves(Path(step.args["folder"])):
             # A machine that was started anew has ended it.
-            drill.start(step, self.file(step), context)
+            self._start_drill(step, context)
         drill.compare(step, self.file(step), context)
 
     def abandon(self, step: Step) -> None:
