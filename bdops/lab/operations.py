@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from bdops.lab.hosts import LabHost, prepare_hosts
 from bdops.lab.inventory import write_inventory
 from bdops.lab.lab import Lab
 from bdops.lab.network import choose_network
-from bdops.lab.recipe import Recipe, Say
+from bdops.lab.recipe import Program, Recipe, Say
 
 SUPERVISORD_STOP_S = 15.0
 SERVE_TIMEOUT_S = 120.0
@@ -179,7 +180,8 @@ class _HostPrograms:
 
 
 def down(name: str, *, destroy: bool = False, say: Say) -> Down:
-    """Stop every process of a lab and unmount its volumes; with `destroy` remove its data too.
+    """Stop every process of a lab and unmount its volumes; with `destroy` remove its data too, for whose sake the
+    servers are then not waited for: they are killed.
 
     Also undoes a `lab up` that was killed. Raises OperationFailed when something cannot be stopped or unmounted.
     """
@@ -191,14 +193,16 @@ def down(name: str, *, destroy: bool = False, say: Say) -> Down:
         while left:
             # All at once that no other one needs any more.
             needed = {name for recipe in left for name in recipe.requires}
-            wave = [recipe for recipe in left if recipe.name not in needed]
+            wave = left if destroy else [recipe for recipe in left if recipe.name not in needed]
             left = [recipe for recipe in left if recipe not in wave]
             with ThreadPoolExecutor(max_workers=len(wave)) as pool:
-                for count, by_force in pool.map(partial(_stop_component, lab), wave):
+                stop = _kill_component if destroy else _stop_component
+                for count, by_force in pool.map(partial(stop, lab), wave):
                     stopped += count
                     killed += by_force
-        for host in lab.hosts:
-            killed += _stop_supervisord(host)
+        with ThreadPoolExecutor(max_workers=len(lab.hosts)) as pool:
+            for by_force in pool.map(_stop_supervisord, lab.hosts):
+                killed += by_force
         killed += _sweep(lab)
         record = store.read(name)
         for volume in record.volumes if record else ():
@@ -212,13 +216,7 @@ def down(name: str, *, destroy: bool = False, say: Say) -> Down:
 
 def _stop_component(lab: Lab, recipe: Recipe) -> tuple[int, list[str]]:
     """Stop a component's programs, all at once unless the recipe knows better; how many, and which had to be killed."""
-    running = []
-    for program in recipe.programs(lab):
-        try:
-            if lab.pid(program.name, program.host):
-                running.append(program)
-        except Unreachable:  # its supervisord hangs: the sweep will find the process
-            continue
+    running = _running(lab, recipe)
     if not running:
         return 0, []
     lab.say(f"stopping {recipe.title}")
@@ -229,6 +227,32 @@ def _stop_component(lab: Lab, recipe: Recipe) -> tuple[int, list[str]]:
     with ThreadPoolExecutor(max_workers=len(running)) as pool:
         gently = list(pool.map(lambda p: lab.stop(p.name, p.host), running))
     return len(running), [p.instance for p, ok in zip(running, gently, strict=True) if not ok]
+
+
+def _kill_component(lab: Lab, recipe: Recipe) -> tuple[int, list[str]]:
+    """Kill a component's programs; how many, and which of them were not meant to be killed (none)."""
+    running = _running(lab, recipe)
+
+    def end(program: Program) -> None:
+        with suppress(OperationFailed):  # it ended by itself, or the sweep finds it
+            lab.kill(program.name, program.host)
+
+    if running:
+        lab.say(f"ending {recipe.title}")
+        with ThreadPoolExecutor(max_workers=len(running)) as pool:
+            list(pool.map(end, running))
+    return len(running), []
+
+
+def _running(lab: Lab, recipe: Recipe) -> list[Program]:
+    running = []
+    for program in recipe.programs(lab):
+        try:
+            if lab.pid(program.name, program.host):
+                running.append(program)
+        except Unreachable:  # its supervisord hangs: the sweep will find the process
+            continue
+    return running
 
 
 def _stop_supervisord(host: LabHost) -> list[str]:
