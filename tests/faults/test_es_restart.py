@@ -179,6 +179,7 @@ def test_a_restart_mends_what_is_down_first(lab: Lab, bdops: Bdops) -> None:
     assert_nothing_is_left(lab)
 
 
+@pytest.mark.thorough
 def test_a_node_is_stopped_and_started_and_nothing_else_may_stop_meanwhile(lab: Lab, bdops: Bdops) -> None:
     starts = jobs.spawns(lab, "es")
     victim, other = others_of(lab)
@@ -212,6 +213,7 @@ def test_the_value_that_was_set_before_comes_back_at_its_own_level(lab: Lab, bdo
     assert_nothing_is_left(lab)
 
 
+@pytest.mark.thorough
 def test_a_value_that_someone_else_sets_meanwhile_stays_theirs_and_is_named(lab: Lab, home: Path, bdops: Bdops) -> None:
     first = others_of(lab)[0]
     try:
@@ -246,6 +248,7 @@ def test_allocation_that_was_left_off_is_refused_found_and_mended_by_doctor(lab:
     assert set(jobs.restarts(lab, "es", starts).values()) == {0}
 
 
+@pytest.mark.thorough
 def test_an_index_without_replicas_is_named_and_may_be_accepted(lab: Lab, bdops: Bdops) -> None:
     first = others_of(lab)[0]
     node = any_node(lab)

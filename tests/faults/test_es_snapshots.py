@@ -18,6 +18,7 @@ from bdops.lab.es_load import INDICES, REPOSITORY, repository_dir
 from bdops.lab.lab import Lab
 from tests.conftest import Bdops
 from tests.faults import jobs
+from tests.sampling import some
 
 pytestmark = [pytest.mark.lab("es"), pytest.mark.timeout(900)]
 
@@ -144,13 +145,8 @@ def test_restored_beside_it_is_there_under_another_name(lab: Lab, bdops: Bdops) 
 
 
 @pytest.mark.timeout(3600 if jobs.EVERY else 900)
-@pytest.mark.parametrize(
-    ("verb", "moments"),
-    [("create", 1), ("drill", 1), ("restore", 1), pytest.param("prune", 1, marks=pytest.mark.thorough)],
-)
-def test_killed_at_any_event_a_resume_comes_to_the_same_end(
-    verb: str, moments: int, lab: Lab, home: Path, bdops: Bdops
-) -> None:
+@pytest.mark.parametrize("verb", some("drill", "restore", thorough=("create", "prune")))
+def test_killed_at_any_event_a_resume_comes_to_the_same_end(verb: str, lab: Lab, home: Path, bdops: Bdops) -> None:
     def argv(number: int) -> list[str]:
         more = {
             "create": ["--name", f"k{number}", "--global-state"],
@@ -172,7 +168,7 @@ def test_killed_at_any_event_a_resume_comes_to_the_same_end(
     undisturbed = bdops(*argv(0), timeout_s=120)
     assert undisturbed.returncode == 0, undisturbed.stderr
     events = len(jobs.newest_events(lab))
-    for n, (when, number) in enumerate(jobs.moments(events, moments), 1):
+    for n, (when, number) in enumerate(jobs.moments(events, 1), 1):
         moment = f"{verb} killed {when} event {number} of {events}"
         prepare()
         status = jobs.killed(lab, home, when, number, *argv(n))

@@ -187,6 +187,7 @@ def test_beside_a_paused_server_nothing_is_taken_down(lab: Lab, bdops: Bdops, ro
     await_whole(lab)
 
 
+@pytest.mark.thorough
 def test_beside_a_paused_standby_the_active_namenode_stays_whatever_is_accepted(lab: Lab, bdops: Bdops) -> None:
     before, standby, active = jobs.spawns(lab, "hdfs"), standby_of(lab), active_of(lab)
     with paused(lab, f"{standby}/namenode"):

@@ -23,6 +23,7 @@ from bdops.lab.lab import Lab
 from tests.conftest import Bdops
 from tests.faults import jobs
 from tests.hdfs_trees import on_active, read, remove, take_snapshot
+from tests.sampling import some
 
 pytestmark = [pytest.mark.lab("hdfs"), pytest.mark.timeout(900)]
 
@@ -160,9 +161,9 @@ def make(lab: Lab, *paths: str) -> None:
 
 
 @pytest.mark.timeout(3600 if jobs.EVERY else 900)
-@pytest.mark.parametrize(("verb", "moments"), [("create", 1), ("prune", 1), ("drill", 1), ("image", 1), ("restore", 1)])
+@pytest.mark.parametrize("verb", some("prune", "drill", "restore", thorough=("create", "image")))
 def test_killed_at_any_event_a_resume_comes_to_the_same_end(
-    verb: str, moments: int, lab: Lab, home: Path, bdops: Bdops, tmp_path: Path
+    verb: str, lab: Lab, home: Path, bdops: Bdops, tmp_path: Path
 ) -> None:
     images = tmp_path / "images"
 
@@ -190,7 +191,7 @@ def test_killed_at_any_event_a_resume_comes_to_the_same_end(
         undisturbed = bdops(*argv(0), timeout_s=120)
         assert undisturbed.returncode == 0, undisturbed.stderr
     events = len(jobs.newest_events(lab)) if jobs.EVERY else EVENTS[verb]
-    for n, (when, number) in enumerate(jobs.moments(events, moments), 1):
+    for n, (when, number) in enumerate(jobs.moments(events, 1), 1):
         prepare()
         moment = f"{verb} killed {when} event {number} of {events}"
         status = jobs.killed(lab, home, when, number, *argv(n))
@@ -283,6 +284,7 @@ def test_a_hold_that_comes_between_plan_and_act_is_heeded(lab: Lab, home: Path, 
     assert names(lab) == {"one", "two"}
 
 
+@pytest.mark.thorough
 def test_the_active_namenode_dies_during_a_drill(lab: Lab, home: Path, bdops: Bdops) -> None:
     snapshot(lab, "one")
     service = hdfs.nameservice(lab)
@@ -392,6 +394,7 @@ def test_a_path_is_restored_beside_and_what_is_missing_into_place(lab: Lab, bdop
     assert not jobs.remains(lab)
 
 
+@pytest.mark.thorough
 def test_a_restore_that_was_closed_leaves_nothing(lab: Lab, home: Path, bdops: Bdops) -> None:
     snapshot(lab, "one")
     argv = ("hdfs", "snapshot", "restore", "one", "--to", "/copy/deep/all", *IN_ROOT, "--yes")

@@ -173,6 +173,7 @@ def test_another_server_that_is_killed_pauses_the_job_and_is_named(
     assert {n: after[n] - before[n] for n in after} == dict.fromkeys(after, 1)
 
 
+@pytest.mark.thorough
 def test_a_paused_server_is_unknown_and_hence_refused(lab: Lab, bdops: Bdops) -> None:
     before = jobs.spawns(lab, "zk")
     assert bdops("lab", "pause", "zk/node2", "--name", lab.name).returncode == 0
@@ -215,6 +216,7 @@ def changed_inventory(lab: Lab, folder: Path, change: Callable[[dict[str, Any]],
     return path
 
 
+@pytest.mark.thorough
 def test_an_inventory_that_changed_under_a_paused_job_is_refused_with_the_difference(
     lab: Lab, bdops: Bdops, tmp_path: Path
 ) -> None:

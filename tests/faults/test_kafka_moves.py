@@ -232,6 +232,7 @@ def test_what_others_have_set_stays_and_what_others_move_is_refused(lab: Lab, bd
         kafka_client.set_configs(lab, "topic", "orders", {list_key: None})
 
 
+@pytest.mark.thorough
 def test_a_broker_is_taken_out_for_good(lab: Lab, bdops: Bdops) -> None:
     first = replicas(lab)
     done = bdops("kafka", "decommission", "node4", "--yes", "--reason", "its lease is over", timeout_s=240)
@@ -245,6 +246,7 @@ def test_a_broker_is_taken_out_for_good(lab: Lab, bdops: Bdops) -> None:
     take_back(lab, bdops, replicas, first)
 
 
+@pytest.mark.thorough
 def test_log_directories_are_evened_out_killed_in_the_middle_and_taken_back(lab: Lab, home: Path, bdops: Bdops) -> None:
     first = directories(lab)
     planned = bdops("kafka", "disks", "--tolerance", "5%", "--dry-run", "-o", "json").json["data"]

@@ -281,6 +281,7 @@ def test_a_drill_proves_it_and_one_that_is_killed_leaves_nothing(lab: Lab, folde
     assert_nothing_is_left(lab, bdops)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(3600 if jobs.EVERY else 900)
 def test_a_backup_that_is_killed_at_any_event_is_whole_or_is_none(lab: Lab, folder: Folder, bdops: Bdops) -> None:
     folder.create("zero")

@@ -272,6 +272,7 @@ def at_a_terminal(lab: Lab, home: Path, answers: list[tuple[str, str]], *argv: s
         os.close(main)
 
 
+@pytest.mark.thorough
 def test_sigterm_in_a_step_pauses_it_and_its_job(
     lab: Lab, home: Path, bdops: Bdops, play: Play, tmp_path: Path
 ) -> None:

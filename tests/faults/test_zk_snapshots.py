@@ -20,6 +20,7 @@ from bdops.lab.lab import Lab
 from tests.conftest import Bdops
 from tests.contract.cli import Ran
 from tests.faults import jobs
+from tests.sampling import some
 
 pytestmark = [pytest.mark.lab("zk"), pytest.mark.timeout(900)]
 
@@ -130,12 +131,9 @@ def test_made_under_writes_held_proved_and_pruned(lab: Lab, snapshot: Any, folde
 
 
 @pytest.mark.timeout(3600 if jobs.EVERY else 900)
-@pytest.mark.parametrize(
-    ("verb", "moments"),
-    [("create", 1), ("drill", 1), ("restore", 1), pytest.param("prune", 1, marks=pytest.mark.thorough)],
-)
+@pytest.mark.parametrize("verb", some("drill", "restore", thorough=("create", "prune")))
 def test_killed_at_any_event_a_resume_comes_to_the_same_end(
-    verb: str, moments: int, lab: Lab, home: Path, snapshot: Any, folder: Path, bdops: Bdops
+    verb: str, lab: Lab, home: Path, snapshot: Any, folder: Path, bdops: Bdops
 ) -> None:
     inventory = str(folder.parent / "inventory.yaml")
     put(lab, a="1")
@@ -157,7 +155,7 @@ def test_killed_at_any_event_a_resume_comes_to_the_same_end(
     if jobs.EVERY:
         snapshot(*argv("whole"))
     events = len(jobs.newest_events(lab)) if jobs.EVERY else EVENTS[verb]
-    for when, number in jobs.moments(events, moments):
+    for when, number in jobs.moments(events, 1):
         moment = f"killed {when} event {number} of {events}"
         put(lab, a=moment)
         if verb == "prune":

@@ -97,6 +97,7 @@ def test_a_saved_state_answers_as_the_cluster_did_and_fits_its_schema(component:
     assert table.stdout
 
 
+@pytest.mark.thorough
 def test_a_mute_silences_until_its_date_and_says_so(bdops, lab, lab_does, tmp_path: Path, eventually) -> None:
     mute = 'mutes: [{check: "ZK_*", until: 2999-01-01, reason: "moving, OPS-1"}]'
     text = lab.inventory.read_text().replace(f"  {lab.name}:\n", f"  {lab.name}:\n    {mute}\n", 1)

@@ -18,6 +18,7 @@ from bdops.lab import es
 from bdops.lab.es_api import any_node, node_of
 from bdops.lab.lab import Lab
 from bdops.lab.recipe import Fault
+from tests.sampling import faults
 
 pytestmark = pytest.mark.lab("es")
 
@@ -54,7 +55,10 @@ def test_two_data_dirs_are_in_use_on_every_node(lab) -> None:
         assert all((folder / "_state").is_dir() for folder in es.data_dirs(lab, host))
 
 
-@pytest.mark.parametrize("fault", es.RECIPE.faults, ids=lambda f: f.name)
+SLOW = {"es-read-only-block", "es-red", "es-shard-corrupted"}
+
+
+@pytest.mark.parametrize("fault", faults(es.RECIPE, thorough=SLOW))
 def test_a_fault_is_shown_by_the_checks_it_names_and_by_none_after_healing(
     fault: Fault, bdops, eventually, lab
 ) -> None:
@@ -181,6 +185,7 @@ def test_watermarks_are_reckoned_as_the_nodes_themselves_reckon_them(lab) -> Non
         node.put("_cluster/settings", {"persistent": every}, timeout_s=10)
 
 
+@pytest.mark.thorough
 def test_data_survive_a_stop_and_start_of_all_nodes(bdops, lab, eventually) -> None:
     count = any_node(lab).get("_count", timeout_s=10)["count"]
     for verb in ("stop", "start"):

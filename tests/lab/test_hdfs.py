@@ -23,6 +23,7 @@ from bdops.errors import NotAuthorised, OperationFailed, Unreachable
 from bdops.lab import hdfs, hdfs_faults
 from bdops.lab.recipe import Fault
 from tests import needs
+from tests.sampling import faults
 
 pytestmark = pytest.mark.lab("hdfs")
 
@@ -177,7 +178,10 @@ class TestLists:
         assert {r["code"]: r["severity"] for r in saved} == severities(bdops)
 
 
-@pytest.mark.parametrize("fault", hdfs.RECIPE.faults, ids=lambda f: f.name)
+SLOW = {"hdfs-no-active", "hdfs-namenode-killed", "hdfs-journalnode-killed", "hdfs-volume-failed"}
+
+
+@pytest.mark.parametrize("fault", faults(hdfs.RECIPE, thorough=SLOW))
 def test_a_fault_is_shown_by_the_checks_it_names_and_by_none_after_healing(
     fault: Fault, bdops, eventually, lab
 ) -> None:

@@ -24,6 +24,7 @@ from bdops.lab import kafka, kafka_client, kafka_load
 from bdops.lab.lab import Lab
 from bdops.lab.recipe import Fault
 from tests import needs
+from tests.sampling import faults
 from tests.servers import serving, silent
 
 pytestmark = pytest.mark.lab("kafka")
@@ -111,7 +112,13 @@ def test_the_load_is_listed(bdops) -> None:
 # Faults
 
 
-@pytest.mark.parametrize("fault", kafka.RECIPE.faults, ids=lambda f: f.name)
+SLOW = {
+    "kafka-quorum-lost", "kafka-fenced", "kafka-leaderless", "kafka-under-replicated", "kafka-stuck-reassignment",
+    "kafka-replica-removed",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", faults(kafka.RECIPE, thorough=SLOW))
 def test_a_fault_is_shown_by_the_checks_it_names_and_by_none_after_healing(
     fault: Fault, bdops, eventually, lab: Lab
 ) -> None:
@@ -128,6 +135,7 @@ def test_a_fault_is_shown_by_the_checks_it_names_and_by_none_after_healing(
     eventually(all_ok(bdops), 120)
 
 
+@pytest.mark.thorough
 def test_a_killed_broker_is_named_by_the_lists_and_blamed(bdops, eventually, lab: Lab) -> None:
     lab.kill(kafka.PROGRAM, "node4")
     try:

@@ -115,6 +115,7 @@ def test_two_labs_side_by_side_share_nothing(lab, running: Own, monkeypatch: pyt
     assert zk.field(lab, "node1", "Node count") == before
 
 
+@pytest.mark.thorough
 def test_a_lab_outlives_the_shell_and_keeps_none_of_its_streams(own: Own, eventually) -> None:
     command = f"{sys.executable} -m bdops lab up zk --name own 2>&1 | cat"
     env = {k: v for k, v in os.environ.items() if not k.startswith("BDOPS_")} | own.env
@@ -142,6 +143,7 @@ def test_data_are_there_again_after_down_and_up(running: Own) -> None:
     assert "/services" in again.stdout
 
 
+@pytest.mark.thorough
 def test_down_ends_paused_servers_without_force(running: Own) -> None:
     running.bdops("pause", "node2")
     assert running.bdops("down", "-o", "json").json["data"]["killed"] == []
@@ -167,6 +169,7 @@ def test_down_of_a_lab_that_is_down_is_no_error_and_of_none_says_so(running: Own
     assert "there is no lab 'own'" in unknown.stderr
 
 
+@pytest.mark.thorough
 def test_servers_are_paused_killed_stopped_and_started_by_name(running: Own) -> None:
     running.bdops("pause", "own/zk/node1")
     running.bdops("kill", "zk/node2")
@@ -184,7 +187,7 @@ def test_servers_are_paused_killed_stopped_and_started_by_name(running: Own) -> 
     assert "does not run" in again.stderr
 
 
-@pytest.mark.parametrize("after_s", [0.2, 0.6, 1.0, 1.6, 2.4])
+@pytest.mark.parametrize("after_s", [*(pytest.param(s, marks=pytest.mark.thorough) for s in (0.2, 0.6, 1.0, 2.4)), 1.6])
 def test_a_lab_up_that_was_killed_can_be_undone_and_repeated(own: Own, after_s: float) -> None:
     env = {k: v for k, v in os.environ.items() if not k.startswith("BDOPS_")} | own.env
     started = subprocess.Popen(
@@ -284,6 +287,7 @@ def test_all_of_a_lab_is_private_to_its_user(running: Own) -> None:
         assert secret.stat().st_mode & 0o077 == 0, secret
 
 
+@pytest.mark.thorough
 def test_a_small_volume_fills_up_keeps_its_data_and_is_unmounted(running: Own, monkeypatch: pytest.MonkeyPatch) -> None:
     needs.root("mounting a small volume")
     lab = running.open(monkeypatch)

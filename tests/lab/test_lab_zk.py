@@ -8,6 +8,7 @@ import pytest
 
 from bdops.lab import zk
 from bdops.lab.recipe import Fault
+from tests.sampling import faults
 
 pytestmark = pytest.mark.lab("zk")
 
@@ -29,7 +30,10 @@ def test_snapshots_and_transactions_are_in_two_data_dirs(lab) -> None:
         assert list((data_log / "version-2").glob("log.*"))
 
 
-@pytest.mark.parametrize("fault", zk.RECIPE.faults, ids=lambda f: f.name)
+SLOW = {"zk-lagging", "zk-no-admin"}
+
+
+@pytest.mark.parametrize("fault", faults(zk.RECIPE, thorough=SLOW))
 def test_a_fault_is_shown_by_the_checks_it_names_and_by_none_after_healing(
     fault: Fault, bdops, eventually, lab
 ) -> None:

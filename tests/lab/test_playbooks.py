@@ -68,6 +68,7 @@ def test_a_host_is_patched_with_all_that_runs_on_it(lab: Lab, bdops: Bdops, tmp_
     assert not jobs.settings_left(bdops)
 
 
+@pytest.mark.thorough
 def test_a_host_that_came_back_empty_handed_is_started_and_waited_for(lab: Lab, bdops: Bdops) -> None:
     for program in ("kafka", "datanode"):
         lab.stop(program, "node4")
