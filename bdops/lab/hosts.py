@@ -112,7 +112,8 @@ def sshd_config(lab_folder: Path, host: LabHost, host_key: Path) -> str:
             "MaxStartups 200",
             "MaxSessions 200",
             "PrintMotd no",
-            f"SetEnv {MARKER}={lab_folder}",
+            # At the first level (SHLVL) under sshd bash reads the person's ~/.bashrc, for every command.
+            f"SetEnv {MARKER}={lab_folder} SHLVL=1",
             "Subsystem sftp internal-sftp",
             "",
         ]
