@@ -13,6 +13,7 @@ import pytest
 from bdops.components.hdfs.snapshot import calls, copying
 from bdops.components.hdfs.snapshot.copying import LARGE_BYTES
 from bdops.lab import hdfs, hdfs_web, jars
+from bdops.lab.hdfs_config import USER
 from bdops.lab.lab import Lab
 from tests.conftest import Bdops
 from tests.hdfs_trees import on_active, read, remove, take_snapshot
@@ -54,7 +55,7 @@ def hadoop(lab: Lab) -> Hadoop:
     program.chmod(0o755)
 
     def run(line: str) -> str:
-        env = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+        env = {**os.environ, "HADOOP_USER_NAME": USER, "PATH": f"{program.parent}:{os.environ['PATH']}"}
         done = subprocess.run(["sh", "-c", line], env=env, capture_output=True, text=True, timeout=180)
         said = done.stdout + done.stderr
         assert done.returncode == 0, f"{line}: {said[-4000:]}"
@@ -108,7 +109,7 @@ def test_what_is_much_is_copied_as_what_is_little(lab: Lab, directories: None, h
     take_snapshot(lab, SOURCE, "one")
     sources = [f"{SOURCE}/.snapshot/one/{path}" for path in ("a", "b/three", "b/odd [1]*{x} c")]
     on_active(lab, lambda n: calls.make_directory(n, BESIDE, mode=0o755))
-    argv = copying.copy_argv("hadoop", "root", "lab", sources, BESIDE, size_bytes=LARGE_BYTES + 1)
+    argv = copying.copy_argv("hadoop", USER, "lab", sources, BESIDE, size_bytes=LARGE_BYTES + 1)
     assert "distcp" in argv
     hadoop(shlex.join(argv))
     assert content(lab, BESIDE) == {p.removeprefix("b/"): data for p, data in FILES.items()}
