@@ -204,6 +204,7 @@ def test_beside_a_paused_standby_the_active_namenode_stays_whatever_is_accepted(
     await_whole(lab)
 
 
+@pytest.mark.thorough
 def test_only_the_servers_whose_configuration_changed_are_stale(lab: Lab, bdops: Bdops) -> None:
     (hdfs.node(lab, "node4").conf_dir / "hdfs-site.xml").touch()
     planned = bdops("hdfs", "restart", "node3,node4", "--only", "stale", "--dry-run", "-o", "json")

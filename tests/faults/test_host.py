@@ -22,6 +22,7 @@ def on_host(lab: Lab, host: str) -> set[str]:
     return {i.name for c in COMPONENTS for i in lab.deployment(c).instances if i.host.name == host}
 
 
+@pytest.mark.thorough
 def test_everything_on_a_host_is_stopped_a_command_run_and_all_is_whole_again(
     lab: Lab, bdops: Bdops, tmp_path: Path
 ) -> None:

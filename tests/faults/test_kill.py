@@ -17,13 +17,13 @@ from tests.faults import jobs
 MOMENTS = 1
 CASES = [
     pytest.param("zk", "node[1-3]", marks=pytest.mark.thorough),
-    ("zk", "node3"),
+    pytest.param("zk", "node3", marks=pytest.mark.thorough),
     ("kafka", "node4"),
     ("es", "node3"),
     pytest.param("hdfs", "node1/journalnode", marks=pytest.mark.thorough),
     pytest.param("hdfs", "@namenode", marks=pytest.mark.thorough),
     pytest.param("hdfs", "@zkfc", marks=pytest.mark.thorough),
-    ("hdfs", "node4/datanode"),
+    pytest.param("hdfs", "node4/datanode", marks=pytest.mark.thorough),
 ]
 
 pytestmark = pytest.mark.lab("zk", "kafka", "es", "hdfs")

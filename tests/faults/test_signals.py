@@ -30,12 +30,13 @@ def processes() -> Iterator[list[subprocess.Popen[str]]]:
         process.communicate()
 
 
+@pytest.mark.thorough  # test_jobs.py does as much with ZooKeeper
 @pytest.mark.parametrize(
     ("component", "selector"),
     [
         ("kafka", "node[3-4]"),
-        pytest.param("es", "node[2-3]", marks=pytest.mark.thorough),
-        pytest.param("hdfs", "node[3-4]/datanode", marks=pytest.mark.thorough),
+        ("es", "node[2-3]"),
+        ("hdfs", "node[3-4]/datanode"),
     ],
 )
 def test_a_restart_is_told_to_stop_and_to_leave_and_loses_its_connections(

@@ -141,6 +141,7 @@ def test_beside_a_paused_server_nothing_is_taken_down(lab: Lab, bdops: Bdops) ->
     zk.await_serving(lab)
 
 
+@pytest.mark.thorough
 def test_a_restart_mends_what_is_down_first(lab: Lab, bdops: Bdops) -> None:
     starts, victim, leader = jobs.spawns(lab, "zk"), followers_of(lab)[-1], leader_of(lab)
     lab.kill(zk.PROGRAM, victim)

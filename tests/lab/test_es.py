@@ -99,6 +99,7 @@ def test_why_answers_the_same_from_a_saved_state_without_the_cluster(bdops, lab,
     assert not_ok(bdops) == set()
 
 
+@pytest.mark.thorough
 def test_a_killed_node_is_named_and_blamed_for_its_shards(bdops, lab, eventually) -> None:
     name = f"{lab.name}/es/node3"
     bdops("lab", "kill", "es/node3", "--name", lab.name)

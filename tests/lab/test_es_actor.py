@@ -193,6 +193,7 @@ def test_leftovers_of_every_kind_are_found_and_cleared(
     eventually(lambda: len((actor.read(timeout_s=10).coordination or pytest.fail("unread")).voting) == 3, 30)
 
 
+@pytest.mark.thorough
 def test_a_node_that_is_down_is_told_from_one_that_hangs(
     lab: Lab, actor: EsActor, eventually: Callable[..., Any]
 ) -> None:
