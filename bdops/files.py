@@ -26,9 +26,10 @@ def replacing(path: Path, mode: int = PRIVATE) -> AbstractContextManager[BinaryI
     """A new file to write, which takes the path's place at the end. On any error nothing has changed.
 
     `mode` are its permission bits, whatever was there. A link there is replaced, and not followed; what is neither a
-    file nor leads to one, such as a device, stays: FileExistsError. The folder must be there. Raises OSError.
+    file nor leads to one, such as a device, stays, as does a link into /proc, such as /dev/stdout: FileExistsError.
+    The folder must be there. Raises OSError.
     """
-    return _written(path, mode, _replace)
+    return _written(path, mode, Path.replace)
 
 
 def creating(path: Path, mode: int = PRIVATE) -> AbstractContextManager[BinaryIO]:
@@ -67,7 +68,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _written(path: Path, mode: int, put: Callable[[Path, Path], None]) -> Iterator[BinaryIO]:
+def _written(path: Path, mode: int, put: Callable[[Path, Path], object]) -> Iterator[BinaryIO]:
     _refuse_streams(path)
     name = os.fsencode(path.name)[:NAME_BYTES].decode(errors="ignore")
     temporary = path.with_name(f".{name}.{os.urandom(RANDOM_BYTES).hex()}{PARTIAL}")
@@ -93,10 +94,6 @@ def _refuse_streams(path: Path) -> None:
     ways = [path.parent.resolve(), *([path.parent / path.readlink()] if path.is_symlink() else [])]
     if no_file or any(way.is_relative_to("/proc") for way in ways):
         raise FileExistsError(errno.EEXIST, "it is there, and is no file", str(path))
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    temporary.replace(path)
 
 
 def _link(temporary: Path, path: Path) -> None:

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+import os
+import subprocess
+from pathlib import Path
 
 from bdops.components.hdfs.namenode import NameNode
 from bdops.components.hdfs.snapshot import calls
 from bdops.components.hdfs.web_files import WebFiles
-from bdops.lab import hdfs
+from bdops.lab.hdfs_faults import active as on_active
 from bdops.lab.lab import Lab
-
-T = TypeVar("T")
-
-
-def on_active(lab: Lab, call: Callable[[NameNode], T]) -> T:
-    service = hdfs.nameservice(lab)
-    try:
-        return service.on_active(call)
-    finally:
-        service.close()
 
 
 def take_snapshot(lab: Lab, root: str, name: str) -> None:
@@ -44,3 +35,14 @@ def remove(lab: Lab, *paths: str) -> None:
             calls.delete_path(namenode, path)
 
     on_active(lab, on_namenode)
+
+
+def by_hand(program: Path, line: str, **env: str) -> str:
+    """Run a command line as a person does on a host where `program` is Hadoop's client; what it said."""
+    path = f"{program.parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", line], env={**os.environ, "PATH": path, **env}, capture_output=True, text=True, timeout=180
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, f"{line}: {said[-4000:]}"
+    return said

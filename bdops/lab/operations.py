@@ -196,8 +196,7 @@ def down(name: str, *, destroy: bool = False, say: Say) -> Down:
             wave = left if destroy else [recipe for recipe in left if recipe.name not in needed]
             left = [recipe for recipe in left if recipe not in wave]
             with ThreadPoolExecutor(max_workers=len(wave)) as pool:
-                stop = _kill_component if destroy else _stop_component
-                for count, by_force in pool.map(partial(stop, lab), wave):
+                for count, by_force in pool.map(partial(_stop_component, lab, kill=destroy), wave):
                     stopped += count
                     killed += by_force
         with ThreadPoolExecutor(max_workers=len(lab.hosts)) as pool:
@@ -214,37 +213,11 @@ def down(name: str, *, destroy: bool = False, say: Say) -> Down:
     return Down(stopped=stopped, killed=tuple(killed))
 
 
-def _stop_component(lab: Lab, recipe: Recipe) -> tuple[int, list[str]]:
-    """Stop a component's programs, all at once unless the recipe knows better; how many, and which had to be killed."""
-    running = _running(lab, recipe)
-    if not running:
-        return 0, []
-    lab.say(f"stopping {recipe.title}")
-    for program in running:
-        lab.resume(program.name, program.host)
-    if recipe.stop:
-        recipe.stop(lab, lab.say)
-    with ThreadPoolExecutor(max_workers=len(running)) as pool:
-        gently = list(pool.map(lambda p: lab.stop(p.name, p.host), running))
-    return len(running), [p.instance for p, ok in zip(running, gently, strict=True) if not ok]
+def _stop_component(lab: Lab, recipe: Recipe, *, kill: bool) -> tuple[int, list[str]]:
+    """Stop a component's programs, all at once unless the recipe knows better; how many, and which had to be killed.
 
-
-def _kill_component(lab: Lab, recipe: Recipe) -> tuple[int, list[str]]:
-    """Kill a component's programs; how many, and which of them were not meant to be killed (none)."""
-    running = _running(lab, recipe)
-
-    def end(program: Program) -> None:
-        with suppress(OperationFailed):  # it ended by itself, or the sweep finds it
-            lab.kill(program.name, program.host)
-
-    if running:
-        lab.say(f"ending {recipe.title}")
-        with ThreadPoolExecutor(max_workers=len(running)) as pool:
-            list(pool.map(end, running))
-    return len(running), []
-
-
-def _running(lab: Lab, recipe: Recipe) -> list[Program]:
+    With `kill` they all are, and none had to be.
+    """
     running = []
     for program in recipe.programs(lab):
         try:
@@ -252,7 +225,25 @@ def _running(lab: Lab, recipe: Recipe) -> list[Program]:
                 running.append(program)
         except Unreachable:  # its supervisord hangs: the sweep will find the process
             continue
-    return running
+    if not running:
+        return 0, []
+    lab.say(f"{'killing' if kill else 'stopping'} {recipe.title}")
+    if not kill:
+        for program in running:
+            lab.resume(program.name, program.host)
+        if recipe.stop:
+            recipe.stop(lab, lab.say)
+
+    def end(program: Program) -> bool:
+        if not kill:
+            return lab.stop(program.name, program.host)
+        with suppress(OperationFailed):  # it has ended by itself, or the sweep finds it
+            lab.kill(program.name, program.host)
+        return True
+
+    with ThreadPoolExecutor(max_workers=len(running)) as pool:
+        gently = list(pool.map(end, running))
+    return len(running), [p.instance for p, ok in zip(running, gently, strict=True) if not ok]
 
 
 def _stop_supervisord(host: LabHost) -> list[str]:

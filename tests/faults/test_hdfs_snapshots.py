@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +18,11 @@ from bdops.components.hdfs.snapshot import calls
 from bdops.components.hdfs.snapshot.catalogue import HOLD, Catalogue
 from bdops.components.hdfs.snapshot.image_drill import image_facts
 from bdops.lab import hdfs, hdfs_web
+from bdops.lab.hdfs_faults import active as on_active
 from bdops.lab.lab import Lab
 from tests.conftest import Bdops
 from tests.faults import jobs
-from tests.hdfs_trees import on_active, read, remove, take_snapshot
+from tests.hdfs_trees import by_hand, read, remove, take_snapshot
 from tests.sampling import some
 
 pytestmark = [pytest.mark.lab("hdfs"), pytest.mark.timeout(900)]
@@ -429,7 +429,8 @@ def test_without_hadoop_on_the_hosts_the_commands_that_are_told_restore(lab: Lab
     def carried_out(*argv: str) -> None:
         told = bdops("hdfs", "snapshot", "restore", "one", *argv, *IN_ROOT, "-o", "json", BDOPS_INVENTORY=str(file))
         assert told.returncode == 3, told.stderr
-        by_hand(lab, [row["command"] for row in told.json["data"]["commands"]])
+        for row in told.json["data"]["commands"]:
+            by_hand(hdfs.program_file(lab, "node4"), row["command"])
 
     beside = ("--path", "day-1", "--to", "/copy/day-1")
     compare = ("hdfs", "snapshot", "restore", "one", *beside, *IN_ROOT, "--compare")
@@ -455,16 +456,6 @@ def test_without_hadoop_on_the_hosts_the_commands_that_are_told_restore(lab: Lab
     assert [read(lab, f"{ROOT}/day-1/{name}") for name in before] == [b"written since"]
     assert not in_restoring(lab)
     assert [e.name for e in on_active(lab, lambda n: list(n.listing(inside.removesuffix("/in"))))] == ["in"]
-
-
-def by_hand(lab: Lab, lines: list[str]) -> None:
-    """Run command lines as a person does on a host of the cluster, where Hadoop's own client is."""
-    path = f"{hdfs.program_file(lab, 'node4').parent}:{os.environ['PATH']}"
-    for line in lines:
-        done = subprocess.run(
-            ["sh", "-c", line], env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, f"{line}: {done.stderr}"
 
 
 @pytest.mark.thorough

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,9 +12,10 @@ from bdops.components.hdfs.snapshot import calls, copying
 from bdops.components.hdfs.snapshot.copying import LARGE_BYTES
 from bdops.lab import hdfs, hdfs_web, jars
 from bdops.lab.hdfs_config import USER
+from bdops.lab.hdfs_faults import active as on_active
 from bdops.lab.lab import Lab
 from tests.conftest import Bdops
-from tests.hdfs_trees import on_active, read, remove, take_snapshot
+from tests.hdfs_trees import by_hand, read, remove, take_snapshot
 
 pytestmark = [pytest.mark.lab("hdfs"), pytest.mark.thorough, pytest.mark.timeout(600)]
 
@@ -47,21 +46,13 @@ def hadoop(lab: Lab) -> Hadoop:
     """Runs a line as a person does on a host; the job of `hadoop distcp` runs in its own process, without YARN."""
     folder = jars.resolve("distcp", ARTIFACTS, cache=lab.cache, say=print)
     argv = hdfs.argv(lab, "node4", heap_mb=256, main="org.apache.hadoop.tools.DistCp")
-    at = argv.index("-cp") if "-cp" in argv else argv.index("-classpath")
-    argv[at + 1] += f":{jars.class_path(folder)}"
+    argv[argv.index("-cp") + 1] += f":{jars.class_path(folder)}"
     program = lab.folder / "distcp" / "hadoop"
     program.parent.mkdir(exist_ok=True)
     program.write_text(f'#!/bin/sh\n[ "$1" = distcp ] || exit 2\nshift\nexec {shlex.join(argv)} "$@"\n')
     program.chmod(0o755)
 
-    def run(line: str) -> str:
-        env = {**os.environ, "HADOOP_USER_NAME": USER, "PATH": f"{program.parent}:{os.environ['PATH']}"}
-        done = subprocess.run(["sh", "-c", line], env=env, capture_output=True, text=True, timeout=180)
-        said = done.stdout + done.stderr
-        assert done.returncode == 0, f"{line}: {said[-4000:]}"
-        return said
-
-    return run
+    return lambda line: by_hand(program, line, HADOOP_USER_NAME=USER)
 
 
 def content(lab: Lab, root: str) -> dict[str, bytes]:

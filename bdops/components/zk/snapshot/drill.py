@@ -65,7 +65,7 @@ class Drill:
 # -- the server --------------------------------------------------------------------------------------------------
 
 
-def start(step: Step, snapshot: Path, context: ActContext) -> None:
+def start(step: Step, snapshot: Path, summary: Summary, context: ActContext) -> None:
     """Start the server from a copy of the snapshot, unless it runs, and wait until it serves.
 
     Raises OperationFailed with the end of its log, ConfigError without a Java.
@@ -73,7 +73,7 @@ def start(step: Step, snapshot: Path, context: ActContext) -> None:
     folder = Path(step.args["folder"])
     if not throwaway.processes(folder):
         throwaway.remove(folder)
-        throwaway.launch(folder, _prepared(step, folder, snapshot))
+        throwaway.launch(folder, _prepared(step, folder, snapshot, summary))
     throwaway.await_serving(
         folder,
         lambda: serves(folder),
@@ -99,7 +99,7 @@ def serves(folder: Path) -> bool:
     return b"Mode: standalone" in answer
 
 
-def _prepared(step: Step, folder: Path, snapshot: Path) -> list[str]:
+def _prepared(step: Step, folder: Path, snapshot: Path, summary: Summary) -> list[str]:
     """The folder with all that the server needs; its command line."""
     data = folder / "data" / "version-2"
     drill = Drill(
@@ -111,15 +111,11 @@ def _prepared(step: Step, folder: Path, snapshot: Path) -> list[str]:
     try:
         folder.mkdir(mode=0o700, parents=True)
         data.mkdir(parents=True)
-        with snapshot.open("rb") as source:
-            summary = summarise(source)
         _copy(snapshot, data / f"snapshot.{summary.last_zxid or summary.newest_zxid:x}")
         (folder / "zoo.cfg").write_text(_config(drill))
         settings = folder / SETTINGS_FILE
         settings.touch(mode=0o600)
         settings.write_text(json.dumps({k: getattr(drill, k) for k in ("client_port", "admin_port", "password")}))
-    except Damaged as e:
-        raise OperationFailed(f"the snapshot is damaged: {e}", where=str(snapshot), code="BACKUP_DAMAGED") from None
     except OSError as e:
         raise ConfigError(f"a throw-away server cannot be prepared: {e.strerror or e}", where=str(folder)) from None
     return _argv(step.args, drill, summary)

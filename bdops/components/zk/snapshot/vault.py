@@ -114,8 +114,7 @@ class ZkVault:
 
     def _start_drill(self, step: Step, context: ActContext) -> None:
         record = self.files.existing(step.args["id"])
-        self.verify(record)
-        drill.start(step, self.files.file_of(record), context)
+        drill.start(step, self.files.file_of(record), self.verify(record), context)
 
     def _compare(self, step: Step, context: ActContext) -> None:
         if not drill.serves(Path(step.args["folder"])):
